@@ -4,6 +4,10 @@
 export interface Schema<T> {
   /** For people: `integer 1…8`, `text`, … */
   readonly wanted: string;
+  /** For people: may be left out, with this default. */
+  readonly optional?: { readonly fallback: unknown };
+  /** For people: an object's options. */
+  readonly fields?: Readonly<Record<string, Schema<unknown>>>;
   parse(value: unknown, path: string): T;
 }
 
@@ -75,7 +79,11 @@ export function optional<T>(inner: Schema<T>): Schema<T | undefined>;
 /** A value with a default. */
 export function optional<T>(inner: Schema<T>, fallback: T): Schema<T>;
 export function optional<T>(inner: Schema<T>, fallback?: T): Schema<T | undefined> {
-  return { wanted: inner.wanted, parse: (v, path) => v === undefined ? fallback : inner.parse(v, path) };
+  return {
+    wanted: inner.wanted,
+    optional: { fallback },
+    parse: (v, path) => v === undefined ? fallback : inner.parse(v, path),
+  };
 }
 
 /** An object with exactly these keys; an unknown key is refused. */
@@ -85,6 +93,7 @@ export function object<S extends Record<string, Schema<unknown>>>(
   const keys = Object.keys(shape);
   return {
     wanted: keys.length ? `an object with ${keys.join(", ")}` : "an empty object",
+    fields: shape,
     parse(value, path) {
       if (typeof value !== "object" || value === null || Array.isArray(value)) refuse(path, this.wanted, value);
       const given = value as Record<string, unknown>;

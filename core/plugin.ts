@@ -336,7 +336,11 @@ export interface Hart {
   /** A register by its architectural name: `"pc"`, `"a0"`, `"satp"`… */
   get(register: string): bigint;
   set(register: string, value: bigint): void;
-  /** Starts a stopped hart. */
+  /**
+   * Starts a stopped hart at physical `pc`, address translation and interrupts off, the other registers given set.
+   * A hart started in mode `"M"` is its own firmware: its CSRs stand as at power-on (nothing delegated), and the
+   * engine hands none of its calls to {@linkcode Firmware}.
+   */
   start(entry: { pc: bigint; mode: string; registers?: Readonly<Record<string, bigint>> }): void;
   stop(): void;
   readonly stopped: boolean;
@@ -367,6 +371,11 @@ export interface Engine {
   /** Everything but RAM and caches. */
   save(): Plain;
   load(state: Plain): void;
+  /**
+   * Watches the HTIF words of a RISC-V test program: a store to `tohost` ends the run (`Exit` `"off"`) or prints.
+   * The board calls it before it starts the harts; `reset` forgets it.
+   */
+  htif?(tohost: Address, fromhost?: Address): void;
   /** Counters for people: instructions, misses, exits by cause… */
   stats?(): Record<string, number>;
   dispose(): void;
@@ -457,7 +466,14 @@ export interface Board {
   unassigned(at: Address, width: Width, write: boolean): number;
   /** Served firmware calls; asked for after the engine is open. Absent under `bios`. */
   firmware?(
-    access: { harts: () => readonly Hart[]; clock: Clock; power: Power; console: (bytes: Bytes) => void },
+    access: {
+      harts: () => readonly Hart[];
+      clock: Clock;
+      power: Power;
+      console: (bytes: Bytes) => void;
+      /** Guest RAM. */
+      memory: Dma;
+    },
   ): Firmware;
   /** Loads the boot files and starts the first hart(s). Throws with one clear sentence. */
   boot(context: BootContext): void;

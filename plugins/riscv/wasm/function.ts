@@ -1,0 +1,395 @@
+// One WebAssembly function under construction: values are expressions, statements emit code (core specification 3.0, section 5.4).
+
+import { ByteBuffer } from "./bytes.ts";
+import {
+  BINARY,
+  COMPARE,
+  type F32,
+  type F64,
+  type I32,
+  type I64,
+  LOAD,
+  type Local,
+  STORE,
+  TYPE,
+  UNARY,
+  type V128,
+  type Value,
+  type ValueType,
+} from "./types.ts";
+
+/** A function's signature. */
+export interface Signature {
+  readonly params: readonly ValueType[];
+  readonly results: readonly ValueType[];
+}
+
+/** A function that can be called: its index in the module, and its signature. */
+export interface Callee extends Signature {
+  readonly index: number;
+}
+
+/** A place to branch to: the nesting depth at which it was opened. */
+export type Label = number;
+
+// How an expression is emitted; any other number is the opcode of a plain instruction.
+const FORM = { const: -1, local: -2, load: -3, select: -4 } as const;
+
+type TypeOf = { i32: I32; i64: I64; f32: F32; f64: F64; v128: V128 };
+type Unary = {
+  readonly [R in keyof typeof UNARY]: {
+    readonly [K in keyof typeof UNARY[R]]: (a: Value) => TypeOf[R];
+  };
+};
+type Binary = {
+  readonly [T in keyof typeof BINARY]: {
+    readonly [K in keyof typeof BINARY[T]]: (a: TypeOf[T], b: TypeOf[T]) => TypeOf[T];
+  };
+};
+type Compare = {
+  readonly [T in keyof typeof COMPARE]: {
+    readonly [K in keyof typeof COMPARE[T]]: (a: TypeOf[T], b: TypeOf[T]) => I32;
+  };
+};
+/** The operations on values by type, e.g. `f.i64.add(a, b)`, `f.i32.wrap(x)`. */
+type Operations<T extends keyof TypeOf> =
+  & (T extends keyof Unary ? Unary[T] : unknown)
+  & (T extends keyof Binary ? Binary[T] : unknown)
+  & (T extends keyof Compare ? Compare[T] : unknown);
+
+/**
+ * Builds one function. A value is pure and is emitted where a statement uses it: to use one twice, or past a
+ * statement that changes what it reads, `keep` it.
+ */
+export class FunctionBuilder {
+  readonly i32: Operations<"i32">;
+  readonly i64: Operations<"i64">;
+  readonly f32: Operations<"f32">;
+  readonly f64: Operations<"f64">;
+  readonly v128: Operations<"v128">;
+
+  readonly #code = new ByteBuffer();
+  readonly #locals: ValueType[];
+  readonly #free: Local[][] = [];
+  #scratch: Local[] = [];
+  #depth = 0;
+
+  // The expressions: parallel arrays, so that building one allocates nothing.
+  #count = 0;
+  #form = new Int32Array(256);
+  #type = new Uint8Array(256);
+  #a = new Int32Array(256);
+  #b = new Int32Array(256);
+  #c = new Int32Array(256);
+
+  constructor(readonly signature: Signature) {
+    this.#locals = [...signature.params];
+    const unary = (result: ValueType, [, opcode]: readonly [number, number]) => (a: Value) =>
+      this.#node(opcode, result, a);
+    const binary = (result: ValueType, opcode: number) => (a: Value, b: Value) => this.#node(opcode, result, a, b);
+    const table = (t: keyof TypeOf) => {
+      const operations: Record<string, unknown> = {};
+      for (const [name, row] of Object.entries(UNARY[t])) operations[name] = unary(TYPE[t], row);
+      if (t !== "v128") {
+        for (const [name, opcode] of Object.entries(BINARY[t])) operations[name] = binary(TYPE[t], opcode);
+        for (const [name, opcode] of Object.entries(COMPARE[t])) operations[name] = binary(TYPE.i32, opcode);
+      }
+      return operations as never;
+    };
+    this.i32 = table("i32");
+    this.i64 = table("i64");
+    this.f32 = table("f32");
+    this.f64 = table("f64");
+    this.v128 = table("v128");
+  }
+
+  // ------------------------------------------------------------ values
+
+  /** A 32-bit constant. */
+  const32(value: number): I32 {
+    return this.#node(FORM.const, TYPE.i32, value | 0) as I32;
+  }
+
+  /** A 64-bit constant. */
+  const64(value: bigint | number): I64 {
+    if (typeof value === "number" && (value | 0) === value) {
+      return this.#node(FORM.const, TYPE.i64, value, value >> 31) as I64;
+    }
+    const wide = BigInt.asUintN(64, BigInt(value));
+    return this.#node(FORM.const, TYPE.i64, Number(wide & 0xffffffffn) | 0, Number(wide >> 32n) | 0) as I64;
+  }
+
+  /** A double constant. */
+  constF64(value: number): F64 {
+    const bits = new DataView(new ArrayBuffer(8));
+    bits.setFloat64(0, value, true);
+    return this.#node(FORM.const, TYPE.f64, bits.getInt32(0, true), bits.getInt32(4, true)) as F64;
+  }
+
+  /** The value of a local when a statement uses it. */
+  get<T extends ValueType>(local: Local<T>): Value<T> {
+    return this.#node(FORM.local, this.#locals[local], local) as Value<T>;
+  }
+
+  /** A parameter, as a local. */
+  param<T extends ValueType = ValueType>(index: number): Local<T> {
+    return index as Local<T>;
+  }
+
+  /** A load at `address + offset`. It reads memory where it is used: `keep` it if a store may come between. */
+  load32(address: I32, offset = 0, how: keyof typeof LOAD = "i32"): I32 {
+    return this.#load(TYPE.i32, how, address, offset) as I32;
+  }
+  load64(address: I32, offset = 0, how: keyof typeof LOAD = "i64"): I64 {
+    return this.#load(TYPE.i64, how, address, offset) as I64;
+  }
+
+  /** `condition ? a : b`; both are evaluated. */
+  select<T extends ValueType>(condition: I32, a: Value<T>, b: Value<T>): Value<T> {
+    return this.#node(FORM.select, this.#type[a] as ValueType, a, b, condition) as Value<T>;
+  }
+
+  /** Fused multiply-add on the first lane, if the host fuses (relaxed SIMD, `f64x2.relaxed_madd`). */
+  relaxedMadd(a: V128, b: V128, c: V128): V128 {
+    return this.#node(0xfd87 << 8 | 0x02, TYPE.v128, a, b, c) as V128;
+  }
+
+  // ------------------------------------------------------------ locals
+
+  /** A new local. */
+  local<T extends ValueType>(type: T): Local<T> {
+    this.#locals.push(type);
+    return this.#locals.length - 1 as Local<T>;
+  }
+
+  /** A local that `release` gives back for reuse. */
+  temporary<T extends ValueType>(type: T): Local<T> {
+    const local = (this.#free[type]?.pop() ?? this.local(type)) as Local<T>;
+    this.#scratch.push(local);
+    return local;
+  }
+
+  /** Ends the life of all temporaries, and of all values. */
+  release(): void {
+    for (const local of this.#scratch) (this.#free[this.#locals[local]] ??= []).push(local);
+    this.#scratch = [];
+    this.#count = 0;
+  }
+
+  /** Computes a value now, and holds it in a temporary. */
+  keep<T extends ValueType>(value: Value<T>): Value<T> {
+    if (this.#form[value] === FORM.const) return value;
+    const local = this.temporary(this.#type[value] as T);
+    this.set(local, value);
+    return this.get(local);
+  }
+
+  // ------------------------------------------------------------ statements
+
+  set<T extends ValueType>(local: Local<T>, value: Value<T>): void {
+    this.#emit(value);
+    this.#code.byte(0x21);
+    this.#code.unsigned(local);
+  }
+
+  /** Stores at `address + offset`. */
+  store(how: keyof typeof STORE, address: I32, value: Value, offset = 0): void {
+    this.#emit(address);
+    this.#emit(value);
+    const [opcode, align] = STORE[how];
+    this.#code.byte(opcode);
+    this.#code.unsigned(align);
+    this.#code.unsigned(offset);
+  }
+
+  /** Calls a function with one result, and holds it in a temporary. */
+  call<T extends ValueType = ValueType>(callee: Callee, ...args: Value[]): Value<T> {
+    this.run(callee, ...args);
+    const local = this.temporary(callee.results[0] as T);
+    this.#code.byte(0x21);
+    this.#code.unsigned(local);
+    return this.get(local);
+  }
+
+  /** Calls a function, leaving its results (none, mostly) on the stack. */
+  run(callee: Callee, ...args: Value[]): void {
+    for (const arg of args) this.#emit(arg);
+    this.#code.byte(0x10);
+    this.#code.unsigned(callee.index);
+  }
+
+  /** Opens a block, to be left forwards by `br`. */
+  openBlock(): Label {
+    return this.#open(0x02);
+  }
+
+  /** Opens a loop, to be entered again by `br`. */
+  openLoop(): Label {
+    return this.#open(0x03);
+  }
+
+  openIf(condition: I32): Label {
+    this.#emit(condition);
+    return this.#open(0x04);
+  }
+
+  else(): void {
+    this.#code.byte(0x05);
+  }
+
+  /** Ends the innermost block, loop or if. */
+  close(): void {
+    this.#code.byte(0x0b);
+    this.#depth--;
+  }
+
+  /** Runs `then` where the condition is not zero, else `otherwise`. */
+  if(condition: I32, then: () => void, otherwise?: () => void): void {
+    this.openIf(condition);
+    then();
+    if (otherwise) {
+      this.else();
+      otherwise();
+    }
+    this.close();
+  }
+
+  br(label: Label): void {
+    this.#code.byte(0x0c);
+    this.#code.unsigned(this.#depth - label);
+  }
+
+  brIf(condition: I32, label: Label): void {
+    this.#emit(condition);
+    this.#code.byte(0x0d);
+    this.#code.unsigned(this.#depth - label);
+  }
+
+  brTable(index: I32, labels: readonly Label[], otherwise: Label): void {
+    this.#emit(index);
+    this.#code.byte(0x0e);
+    this.#code.unsigned(labels.length);
+    for (const label of labels) this.#code.unsigned(this.#depth - label);
+    this.#code.unsigned(this.#depth - otherwise);
+  }
+
+  return(value?: Value): void {
+    if (value !== undefined) this.#emit(value);
+    this.#code.byte(0x0f);
+  }
+
+  unreachable(): void {
+    this.#code.byte(0x00);
+  }
+
+  /** Writes the function's entry of the code section. */
+  write(into: ByteBuffer): void {
+    const head = new ByteBuffer();
+    const declared = this.#locals.slice(this.signature.params.length);
+    const runs: [number, ValueType][] = [];
+    for (const type of declared) {
+      if (runs.at(-1)?.[1] === type) runs[runs.length - 1][0]++;
+      else runs.push([1, type]);
+    }
+    head.unsigned(runs.length);
+    for (const [count, type] of runs) {
+      head.unsigned(count);
+      head.byte(type);
+    }
+    into.unsigned(head.length + this.#code.length + 1);
+    into.append(head.bytes);
+    into.append(this.#code.bytes);
+    into.byte(0x0b);
+  }
+
+  // ------------------------------------------------------------ inside
+
+  #open(opcode: number): Label {
+    this.#code.byte(opcode);
+    this.#code.byte(0x40);
+    return ++this.#depth;
+  }
+
+  #load(type: ValueType, how: keyof typeof LOAD, address: I32, offset: number): Value {
+    const [opcode, align] = LOAD[how];
+    return this.#node(FORM.load, type, address, offset, opcode << 8 | align);
+  }
+
+  #node(form: number, type: ValueType, a: number, b = -1, c = -1): never {
+    if (this.#count === this.#form.length) this.#grow();
+    const index = this.#count++;
+    this.#form[index] = form;
+    this.#type[index] = type;
+    this.#a[index] = a;
+    this.#b[index] = b;
+    this.#c[index] = c;
+    return index as never;
+  }
+
+  #grow(): void {
+    const twice = (old: Int32Array<ArrayBuffer>) => {
+      const grown = new Int32Array(old.length * 2);
+      grown.set(old);
+      return grown;
+    };
+    this.#form = twice(this.#form);
+    this.#a = twice(this.#a);
+    this.#b = twice(this.#b);
+    this.#c = twice(this.#c);
+    const types = new Uint8Array(this.#type.length * 2);
+    types.set(this.#type);
+    this.#type = types;
+  }
+
+  #emit(value: number): void {
+    const code = this.#code;
+    const form = this.#form[value];
+    const a = this.#a[value];
+    const b = this.#b[value];
+    switch (form) {
+      case FORM.const:
+        return this.#emitConst(this.#type[value], a, b);
+      case FORM.local:
+        code.byte(0x20);
+        return code.unsigned(a);
+      case FORM.load:
+        this.#emit(a);
+        code.byte(this.#c[value] >> 8);
+        code.unsigned(this.#c[value] & 0xff);
+        return code.unsigned(b);
+      case FORM.select:
+        this.#emit(a);
+        this.#emit(b);
+        this.#emit(this.#c[value]);
+        return code.byte(0x1b);
+    }
+    this.#emit(a);
+    if (b >= 0) this.#emit(b);
+    if (this.#c[value] >= 0) this.#emit(this.#c[value]);
+    if (form > 0xffff) { // relaxed SIMD: a two-byte LEB opcode
+      code.byte(form >> 16);
+      code.byte(form >> 8 & 0xff);
+      code.byte(form & 0xff);
+    } else if (form > 0xff) {
+      code.byte(form >> 8);
+      code.byte(form & 0xff);
+      if (form === UNARY.f64.lane0[1]) code.byte(0);
+    } else {
+      code.byte(form);
+    }
+  }
+
+  #emitConst(type: number, low: number, high: number): void {
+    const code = this.#code;
+    if (type === TYPE.i32) {
+      code.byte(0x41);
+      code.signed(low);
+    } else if (type === TYPE.i64) {
+      code.byte(0x42);
+      code.signed64(low, high);
+    } else {
+      code.byte(0x44);
+      for (const half of [low, high]) for (let i = 0; i < 32; i += 8) code.byte(half >> i & 0xff);
+    }
+  }
+}

@@ -290,6 +290,8 @@ export interface BackendContext<C> {
   shared<T>(key: string, make: () => T): T;
   /** The URL against which relative paths in the configuration resolve, if the caller gave one. */
   readonly base?: string;
+  /** The person at the host asks for the machine's end, e.g. by a key of the console: like `powerOff()`. */
+  quit?(): void;
 }
 
 /** A back-end plugin: a host's side of a service. */

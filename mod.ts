@@ -3,6 +3,7 @@
 import type { Bytes, Host, MachineDescription, PluginDefinition } from "./core/plugin.ts";
 
 export * from "./core/plugin.ts";
+export { decodeTree, formatTree, type TreeNode } from "./core/device_tree.ts";
 export * as schema from "./core/schema.ts";
 export {
   boolean,

@@ -453,7 +453,7 @@ export interface BootContext {
   readonly files: BootFiles;
   /** Copies into guest RAM; throws a `RangeError` outside of it. */
   write(at: Address, bytes: Bytes): void;
-  readonly devices: readonly (Placeable & Placement & { readonly tree?: DeviceTreePart })[];
+  readonly devices: readonly (Omit<Placeable, "irq"> & Placement & { readonly tree?: DeviceTreePart })[];
   readonly timebase: number;
 }
 

@@ -1,0 +1,65 @@
+// Where everything stands in the engine's one linear memory: the hart blocks, the predecoded code, guest RAM.
+
+/** Bytes of a hart's block; blocks start at this address too, so that 0 is the address of nothing. */
+export const HART_BYTES = 0x1_0000;
+
+/** The address of hart `index`'s block. */
+export const hartBase = (index: number): number => HART_BYTES * (1 + index);
+
+/** Register number that stands for `x0` as a destination: written, never read. */
+export const SINK = 32;
+
+/** Byte offsets in a hart's block. What generated code and TypeScript both touch stands here. */
+export const SLOT = {
+  /** x0…x31 and the sink, 8 bytes each. */
+  x: 0x000,
+  /** f0…f31, 8 bytes each. */
+  f: 0x110,
+  pc: 0x210,
+  /** What a slow path hands back (i64). */
+  result: 0x218,
+  /** Operands of a slow path (i64 each). */
+  operands: 0x220,
+  /** Steps left in this run, and how many it began with (i32). */
+  budget: 0x240,
+  start: 0x244,
+  /** Tag bits of the address space that data accesses and fetches see now (i64). */
+  dataContext: 0x248,
+  fetchContext: 0x250,
+  /** fflags, frm, and mstatus.FS (i32 each). */
+  fflags: 0x258,
+  frm: 0x25c,
+  fs: 0x260,
+  /** Host address of the reserved memory, 0 for none (i32). */
+  reservation: 0x264,
+  /** Current privilege (i32). */
+  privilege: 0x268,
+  /** CSRs that are plain storage, 8 bytes each. */
+  csr: 0x280,
+  tlb: 0x1000,
+  fetchTlb: 0x9000,
+} as const;
+
+/**
+ * The TLB: direct-mapped by virtual page number. An entry holds the tags for reads and for writes (i64 each), the
+ * addend from virtual to host address (i32), the page's level (i32) and its physical address (f64).
+ */
+export const TLB = { entries: 1024, bytes: 32, read: 0, write: 8, addend: 16, level: 20, physical: 24 } as const;
+
+/** The fetch TLB: a tag (i64) and the address of the predecoded page (i32). */
+export const FETCH_TLB = { entries: 512, bytes: 16, tag: 0, code: 8 } as const;
+
+/** A tag is the virtual page's address, this bit for a translation without direct access, and the context below. */
+export const TAG_SLOW = 0x800;
+/** Contexts are numbered from 1 to this. */
+export const MAX_CONTEXT = 0x7ff;
+
+/**
+ * A predecoded page: an 8-byte entry for each halfword of a 4 KiB page, and two for the steps past its end.
+ * An entry is op | a << 10 | b << 20 in its low half, where a and b are register numbers times 8, and the
+ * immediate or the other operands in its high half.
+ */
+export const CODE = { entryBytes: 8, entries: 2050, pageBytes: 2050 * 8, opBits: 10 } as const;
+
+/** Marks a store to a page that must not be written directly. */
+export const PAGE_BYTES = 4096;

@@ -1,0 +1,135 @@
+// How a machine starts: what goes where in RAM, and how the harts enter (OpenSBI, docs/firmware/fw_dynamic.md).
+
+import { encodeTree } from "../../core/device_tree.ts";
+import type { Address, BootContext, Bytes } from "../../core/plugin.ts";
+import { type Extent, type Program, readProgram, type Role } from "./kernel.ts";
+import { startSupervisor } from "./sbi.ts";
+import { buildTree } from "./tree.ts";
+
+const PAGE = 4096;
+const MEBIBYTE = 2 ** 20;
+/** Where a kernel without an address of its own goes when a BIOS stands at RAM's base. */
+const KERNEL_OFFSET = 0x20_0000;
+/** What OpenSBI's fw_dynamic reads at `a2`: six 64-bit fields. */
+const FW_DYNAMIC_INFO = { magic: 0x4942534fn, version: 2n, next_mode_s: 1n, options: 0n, boot_hart: 0n } as const;
+/** Room behind the device tree, where a BIOS grows it. */
+const TREE_SLACK = PAGE;
+const ZEROES = new Uint8Array(64 * 1024);
+
+/** Bytes with their place in RAM. */
+interface Placed {
+  readonly at: Address;
+  readonly bytes: Bytes;
+}
+
+/** All that is to be done at start. */
+interface Plan {
+  readonly bios?: Program;
+  readonly kernel?: Program;
+  readonly initrd?: Placed;
+  readonly tree: Placed;
+  readonly info?: Placed;
+}
+
+/** A length rounded up to whole pages. */
+function pages(length: number): number {
+  return Math.ceil(length / PAGE) * PAGE;
+}
+
+function sizeText(bytes: number): string {
+  return `${Math.ceil(bytes / MEBIBYTE)}M`;
+}
+
+function readFile(context: BootContext, role: Role, ram: Extent, flatAt: Address): Program | undefined {
+  const file = context.files[role];
+  return file && readProgram(role, file, ram, flatAt);
+}
+
+function firmwareInfo(kernel: Program | undefined): Uint8Array<ArrayBuffer> {
+  const { magic, version, next_mode_s, options, boot_hart } = FW_DYNAMIC_INFO;
+  const bytes = new Uint8Array(48);
+  const view = new DataView(bytes.buffer);
+  [magic, version, BigInt(kernel?.entry ?? 0), next_mode_s, options, boot_hart]
+    .forEach((field, i) => view.setBigUint64(8 * i, field, true));
+  return bytes;
+}
+
+/**
+ * Plans the layout of RAM: programs at their places near the base; from the top down, each on its own pages, what
+ * firmware is told, the initrd and the device tree, so that a program's stack and heap find the room between.
+ */
+function plan(context: BootContext, bootargs: string | undefined): Plan {
+  const { base, size } = context.engine.ram;
+  const { files } = context;
+  const bios = readFile(context, "bios", { base, size }, base);
+  const kernel = readFile(context, "kernel", { base, size }, bios ? base + KERNEL_OFFSET : base);
+  if (bios && kernel && bios.start < kernel.end && kernel.start < bios.end) {
+    throw new RangeError(
+      `Cannot boot: the bios (to 0x${bios.end.toString(16)}) and the kernel (from 0x${
+        kernel.start.toString(16)
+      }) overlap`,
+    );
+  }
+  const append = files.append ?? bootargs;
+  const tree = (initrdAt: Address): Bytes =>
+    encodeTree(
+      buildTree(context, { bootargs: append, initrd: files.initrd && { at: initrdAt, size: files.initrd.length } }),
+    );
+  const treeSize = tree(0).length + TREE_SLACK;
+  const info = bios && firmwareInfo(kernel);
+  const end = Math.max(base, bios?.end ?? 0, kernel?.end ?? 0);
+  const needed = end - base + pages(info?.length ?? 0) + pages(files.initrd?.length ?? 0) + pages(treeSize);
+  if (needed > size) {
+    throw new RangeError(
+      `Cannot boot: the boot files need at least ${sizeText(needed)} of memory, the machine has ${sizeText(size)}`,
+    );
+  }
+  const infoAt = base + Math.floor(size / PAGE) * PAGE - pages(info?.length ?? 0);
+  const initrdAt = infoAt - pages(files.initrd?.length ?? 0);
+  return {
+    bios,
+    kernel,
+    info: info && { at: infoAt, bytes: info },
+    initrd: files.initrd && { at: initrdAt, bytes: files.initrd },
+    tree: { at: initrdAt - pages(treeSize), bytes: tree(initrdAt) },
+  };
+}
+
+function load(context: BootContext, program: Program): void {
+  for (const { at, bytes, zeroes } of program.segments) {
+    context.write(at, bytes);
+    for (let done = 0; done < zeroes; done += ZEROES.length) {
+      context.write(at + bytes.length + done, ZEROES.subarray(0, Math.min(ZEROES.length, zeroes - done)));
+    }
+  }
+}
+
+/** The device tree's blob, as {@linkcode boot} would place it. */
+export function describe(context: BootContext, bootargs: string | undefined): Bytes {
+  return plan(context, bootargs).tree.bytes;
+}
+
+/**
+ * Loads the files and starts the harts. A kernel is entered in S-mode by hart 0 alone, over the board's SBI. A BIOS,
+ * and a kernel that is a RISC-V test program (one with the symbol `tohost`), is entered in M-mode by all harts.
+ *
+ * @throws {RangeError} for files that are not to be booted or do not fit, with one sentence.
+ */
+export function boot(context: BootContext, bootargs: string | undefined): void {
+  const { bios, kernel, initrd, tree, info } = plan(context, bootargs);
+  const first = bios ?? kernel;
+  if (!first) throw new TypeError("Cannot boot: wanted a kernel or a bios, got neither");
+  for (const program of [bios, kernel]) if (program) load(context, program);
+  for (const placed of [initrd, tree, info]) if (placed) context.write(placed.at, placed.bytes);
+
+  const { engine } = context;
+  if (first.tohost !== undefined) engine.htif?.(first.tohost, first.fromhost);
+  if (!bios && first.tohost === undefined) {
+    startSupervisor(engine.harts[0], 0, first.entry, BigInt(tree.at));
+    return;
+  }
+  engine.harts.forEach((hart, id) => {
+    const registers = { a0: BigInt(id), a1: BigInt(tree.at), a2: BigInt(info?.at ?? 0) };
+    hart.start({ pc: BigInt(first.entry), mode: "M", registers });
+  });
+}

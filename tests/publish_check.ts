@@ -35,7 +35,7 @@ async function prepare(folder: string): Promise<void> {
   await Deno.writeTextFile(join(folder, "deno.json"), JSON.stringify(config, null, 2));
 }
 
-const folder = await Deno.makeTempDir();
+const folder = await Deno.realPath(await Deno.makeTempDir());
 try {
   await prepare(folder);
   const { success, stdout, stderr } = await new Deno.Command(Deno.execPath(), {

@@ -308,7 +308,7 @@ export interface BackendDefinition<P extends BackendServiceName = BackendService
 
 // ---------------------------------------------------------------- engines
 
-/** Guest RAM: `size` bytes of `buffer` from `offset` on, seen by the guest at `base`. */
+/** Guest RAM: `size` bytes of `buffer` from `offset` on, seen by the guest at `base`. All are multiples of 4096. */
 export interface Ram {
   readonly buffer: ArrayBufferLike;
   readonly offset: number;
@@ -364,7 +364,10 @@ export interface Engine {
   readonly description: Readonly<Record<string, Plain>>;
   /** Runs at most `instructions` more. Waiting harts are looked at again at each call. */
   run(instructions: number): Exit | Promise<Exit>;
-  /** Makes a running `run` return soon; callable from inside a bus access. */
+  /**
+   * Makes a running `run` return soon. From inside a call of the engine's (bus, clock, firmware) it returns right after
+   * the instruction that made the call: the instruction clock counts on it.
+   */
   kick(): void;
   /** RAM was changed from outside: drops code predecoded or compiled from it. */
   invalidate(at: Address, length: number): void;
@@ -561,7 +564,9 @@ export interface Host {
   turn(): Promise<void>;
   /** Settles after `nanos`, or as soon as `wake` settles. */
   sleep(nanos: Nanos, wake: Promise<void>): Promise<void>;
-  /** Reads a whole file or URL. */
+  /** The absolute form of a path or URL. Throws a `TypeError` for a relative one if there is no `base`. */
+  resolve(location: string, base: string | undefined): string;
+  /** Reads a whole file or URL, given in its absolute form. */
   readFile(location: string): Promise<Bytes>;
   /** Imports a plugin module and gives its default export. */
   load(specifier: string): Promise<unknown>;

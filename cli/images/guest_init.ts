@@ -40,11 +40,11 @@ export function moduleList(modules: readonly GuestModule[] = GUEST_MODULES): str
 
 /** `/init` of the guest: mounts, modules, network, disk, then a shell or the command of `denovisor.init=`. */
 export const GUEST_INIT = String.raw`#!/bin/busybox sh
-/bin/busybox mkdir -p /bin /sbin /usr/bin /usr/sbin /proc /sys /dev /tmp /run /mnt /root
-/bin/busybox --install -s
-export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root TERM="${"$"}{TERM:-vt100}"
+export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root
+/bin/busybox mount -t proc proc /proc
+# The shell finds busybox's commands by itself; the hundreds of links for others need not delay the prompt.
+busybox --install -s 2> /dev/null &
 
-mount -t proc proc /proc
 mount -t sysfs sysfs /sys
 mount -t devtmpfs devtmpfs /dev
 mkdir -p /dev/pts /dev/shm
@@ -72,9 +72,7 @@ done < /etc/modules
 # The network comes up behind the prompt: by DHCP, or with the address that denovisor.ip= gives.
 ip link set lo up
 address="$(option denovisor.ip)"
-for interface in /sys/class/net/eth*; do
-  [ -e "$interface" ] || continue
-  interface="${"$"}{interface##*/}"
+for interface in $(ls /sys/class/net | grep '^eth'); do
   ip link set "$interface" up
   if [ -n "$address" ]; then
     ip address add "$address" dev "$interface"
@@ -96,27 +94,31 @@ fi
 echo "  Type busybox for the commands that are here, exit to power off."
 echo
 
-# The signals by which busybox's poweroff, reboot and halt ask process 1.
-down() {
-  umount -a -r 2> /dev/null
-  sync
-  "$1" -f
-}
-trap 'down poweroff' USR2
-trap 'down reboot' TERM
-trap 'down halt' USR1
+# What busybox's poweroff, reboot and halt send; it waits until the shell ends, where an alias does not.
+trap 'exec /sbin/poweroff' USR2
+trap 'exec /sbin/reboot' TERM
+trap 'exec /sbin/halt' USR1
 
 # In a session of its own with the console as its terminal, the shell has job control.
-export PS1='denovisor:\w# '
+export PS1='denovisor:\w# ' ENV=/etc/shrc
 cd /
 command="$(option denovisor.init)"
 if [ -n "$command" ]; then
-  setsid cttyhack sh -c "$command" < /dev/console &
+  setsid cttyhack sh -c "$command"
 else
-  setsid cttyhack sh < /dev/console &
+  setsid cttyhack sh
 fi
-wait $!
-down poweroff
+exec /sbin/poweroff
+`;
+
+/** `/etc/shrc` of the guest: the shell would take its own poweroff, which asks process 1, before the one in `/sbin`. */
+export const GUEST_SHELL_START = "alias poweroff=/sbin/poweroff reboot=/sbin/reboot halt=/sbin/halt\n";
+
+/** `/sbin/poweroff`, `reboot` and `halt` of the guest: process 1 is a script here, not an init that could be asked. */
+export const GUEST_POWEROFF = String.raw`#!/bin/sh
+umount -a -r 2> /dev/null
+sync
+exec busybox "$(basename "$0")" -f
 `;
 
 /** `/etc/udhcpc.sh` of the guest: what busybox's DHCP client runs when its lease changes. */

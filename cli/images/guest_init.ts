@@ -42,9 +42,6 @@ export function moduleList(modules: readonly GuestModule[] = GUEST_MODULES): str
 export const GUEST_INIT = String.raw`#!/bin/busybox sh
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root
 /bin/busybox mount -t proc proc /proc
-# The shell finds busybox's commands by itself; the hundreds of links for others need not delay the prompt.
-busybox --install -s 2> /dev/null &
-
 mount -t sysfs sysfs /sys
 mount -t devtmpfs devtmpfs /dev
 mkdir -p /dev/pts /dev/shm
@@ -53,6 +50,8 @@ mount -t tmpfs tmpfs /dev/shm
 mount -t tmpfs tmpfs /tmp
 mount -t tmpfs tmpfs /run
 hostname denovisor
+# The shell finds busybox's commands by itself; the hundreds of links for others need not delay the prompt.
+busybox --install -s 2> /dev/null &
 
 # From here on only the kernel's errors reach the console, so that nothing breaks into the prompt.
 echo 4 > /proc/sys/kernel/printk

@@ -3,7 +3,7 @@
 import { type Board, type BoardDefinition, defineBoard } from "../../core/plugin.ts";
 import { integer, object, optional } from "../../core/schema.ts";
 import { boot, describe } from "./boot.ts";
-import { placeDevices, RAM_BASE } from "./memory_map.ts";
+import { LAST_IRQ, placeDevices, RAM_BASE } from "./memory_map.ts";
 import { Sbi } from "./sbi.ts";
 
 /** The board's options. */
@@ -25,8 +25,8 @@ const riscvVirt: BoardDefinition<RiscvVirtConfig> = defineBoard<RiscvVirtConfig>
       ramBase: RAM_BASE,
       timebase: config.timebase,
       defaultDevices: [
-        { use: "clint" },
-        { use: "plic" },
+        { use: "clint", config: { timebase: config.timebase } },
+        { use: "plic", config: { inputs: LAST_IRQ } },
         { use: "syscon" },
         { use: "goldfish_rtc" },
         { use: "serial_16550", name: "serial0" },

@@ -2,7 +2,8 @@
 
 import { encodeTree } from "../../core/device_tree.ts";
 import type { Address, BootContext, Bytes } from "../../core/plugin.ts";
-import { type Extent, type Program, readProgram, type Role } from "./kernel.ts";
+import { type Program, readProgram } from "./kernel.ts";
+import { hex } from "./memory_map.ts";
 import { startSupervisor } from "./sbi.ts";
 import { buildTree } from "./tree.ts";
 
@@ -40,11 +41,6 @@ function sizeText(bytes: number): string {
   return `${Math.ceil(bytes / MEBIBYTE)}M`;
 }
 
-function readFile(context: BootContext, role: Role, ram: Extent, flatAt: Address): Program | undefined {
-  const file = context.files[role];
-  return file && readProgram(role, file, ram, flatAt);
-}
-
 function firmwareInfo(kernel: Program | undefined): Uint8Array<ArrayBuffer> {
   const { magic, version, next_mode_s, options, boot_hart } = FW_DYNAMIC_INFO;
   const bytes = new Uint8Array(48);
@@ -54,44 +50,51 @@ function firmwareInfo(kernel: Program | undefined): Uint8Array<ArrayBuffer> {
   return bytes;
 }
 
+/** Reads the programs and checks that they leave each other alone. */
+function readPrograms({ engine, files }: BootContext): { bios?: Program; kernel?: Program } {
+  const { ram } = engine;
+  const bios = files.bios && readProgram("bios", files.bios, ram, ram.base);
+  const kernel = files.kernel && readProgram("kernel", files.kernel, ram, ram.base + (bios ? KERNEL_OFFSET : 0));
+  if (bios && kernel && bios.start < kernel.end && kernel.start < bios.end) {
+    throw new RangeError(
+      `Cannot boot: the bios, up to ${hex(bios.end)}, and the kernel, from ${hex(kernel.start)}, overlap`,
+    );
+  }
+  return { bios, kernel };
+}
+
 /**
  * Plans the layout of RAM: programs at their places near the base; from the top down, each on its own pages, what
  * firmware is told, the initrd and the device tree, so that a program's stack and heap find the room between.
  */
 function plan(context: BootContext, bootargs: string | undefined): Plan {
-  const { base, size } = context.engine.ram;
-  const { files } = context;
-  const bios = readFile(context, "bios", { base, size }, base);
-  const kernel = readFile(context, "kernel", { base, size }, bios ? base + KERNEL_OFFSET : base);
-  if (bios && kernel && bios.start < kernel.end && kernel.start < bios.end) {
-    throw new RangeError(
-      `Cannot boot: the bios (to 0x${bios.end.toString(16)}) and the kernel (from 0x${
-        kernel.start.toString(16)
-      }) overlap`,
-    );
-  }
-  const append = files.append ?? bootargs;
-  const tree = (initrdAt: Address): Bytes =>
-    encodeTree(
-      buildTree(context, { bootargs: append, initrd: files.initrd && { at: initrdAt, size: files.initrd.length } }),
-    );
-  const treeSize = tree(0).length + TREE_SLACK;
+  const { engine: { ram }, files } = context;
+  const { bios, kernel } = readPrograms(context);
   const info = bios && firmwareInfo(kernel);
-  const end = Math.max(base, bios?.end ?? 0, kernel?.end ?? 0);
-  const needed = end - base + pages(info?.length ?? 0) + pages(files.initrd?.length ?? 0) + pages(treeSize);
-  if (needed > size) {
+  const initrdSize = files.initrd?.length ?? 0;
+  const tree = (initrdAt: Address): Bytes => {
+    const initrd = files.initrd && { at: initrdAt, size: initrdSize };
+    return encodeTree(buildTree(context, { bootargs: files.append ?? bootargs, initrd }));
+  };
+
+  const top = ram.base + ram.size;
+  const infoAt = top - pages(info?.length ?? 0);
+  const initrdAt = infoAt - pages(initrdSize);
+  // Its size does not depend on where the initrd is.
+  const treeAt = initrdAt - pages(tree(0).length + TREE_SLACK);
+  const end = Math.max(ram.base, bios?.end ?? 0, kernel?.end ?? 0);
+  if (end > treeAt) {
+    const needed = sizeText(end - ram.base + top - treeAt);
     throw new RangeError(
-      `Cannot boot: the boot files need at least ${sizeText(needed)} of memory, the machine has ${sizeText(size)}`,
+      `Cannot boot: the boot files need at least ${needed} of memory, the machine has ${sizeText(ram.size)}`,
     );
   }
-  const infoAt = base + Math.floor(size / PAGE) * PAGE - pages(info?.length ?? 0);
-  const initrdAt = infoAt - pages(files.initrd?.length ?? 0);
   return {
     bios,
     kernel,
     info: info && { at: infoAt, bytes: info },
     initrd: files.initrd && { at: initrdAt, bytes: files.initrd },
-    tree: { at: initrdAt - pages(treeSize), bytes: tree(initrdAt) },
+    tree: { at: treeAt, bytes: tree(initrdAt) },
   };
 }
 

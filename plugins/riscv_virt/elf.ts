@@ -2,6 +2,7 @@
 
 import type { Address, Bytes } from "../../core/plugin.ts";
 import type { Extent, Program, Role, Segment } from "./kernel.ts";
+import { hex } from "./memory_map.ts";
 
 const HEADER = {
   class: 4,
@@ -101,8 +102,8 @@ class Elf {
     const { ram } = this;
     if (at < BigInt(ram.base) || at + memsz > BigInt(ram.base + ram.size)) {
       throw this.wrong(
-        `its segment of 0x${memsz.toString(16)} bytes at 0x${at.toString(16)} does not lie in RAM ` +
-          `(0x${ram.base.toString(16)} to 0x${(ram.base + ram.size - 1).toString(16)})`,
+        `its segment of ${hex(memsz)} bytes at ${hex(at)} does not lie in RAM, ` +
+          `which is ${hex(ram.base)} to ${hex(ram.base + ram.size - 1)}`,
       );
     }
     if (filesz > memsz) throw this.wrong("it has a segment with more bytes in the file than in memory");

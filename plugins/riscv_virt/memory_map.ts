@@ -29,12 +29,13 @@ const VIRTIO_SLOTS: readonly Slot[] = Array.from({ length: 32 }, (_, i) => ({
 
 /** Everything else: addresses from `FREE.at` up to RAM, interrupt numbers from `FREE.irq` up. */
 const FREE = { at: 0x2000_0000, step: 0x1_0000, irq: 64 } as const;
-/** The largest interrupt number a PLIC can have. */
-const LAST_IRQ = 1023;
+/** The largest interrupt number of the board's PLIC. */
+export const LAST_IRQ = 127;
 /** RISC-V physical addresses have 56 bits; what a number holds exactly ends before. */
 const ADDRESS_LIMIT = 2 ** 53;
 
-function hex(value: number): string {
+/** A number as messages show it. */
+export function hex(value: number | bigint): string {
   return `0x${value.toString(16)}`;
 }
 

@@ -20,7 +20,7 @@ const shell = new Shell(machine.console);
 await shell.ready();
 
 // The guest finds the device where its device tree says; `reg` holds the address in its second 4 bytes.
-const node = await shell.run("find /proc/device-tree -name 'thermometer@*'");
+const node = await shell.run("find /proc/device-tree/ -name 'thermometer@*'");
 console.log("The guest sees a device:", await shell.run(`tr '\\0' '\\n' < ${node}/compatible`));
 const address = `0x${await shell.run(`hexdump -s 4 -n 4 -e '4/1 "%02x"' ${node}/reg; echo`)}`;
 

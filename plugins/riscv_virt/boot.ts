@@ -2,8 +2,9 @@
 
 import { encodeTree } from "../../core/device_tree.ts";
 import type { Address, BootContext, Bytes } from "../../core/plugin.ts";
-import { type Program, readProgram } from "./kernel.ts";
+import { readProgram } from "./kernel.ts";
 import { hex } from "./memory_map.ts";
+import type { Program } from "./program.ts";
 import { startSupervisor } from "./sbi.ts";
 import { buildTree } from "./tree.ts";
 

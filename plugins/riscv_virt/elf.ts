@@ -1,8 +1,8 @@
 // Reads RISC-V programs in ELF64: System V ABI (gABI 4.1), chapters 4 and 5.
 
 import type { Address, Bytes } from "../../core/plugin.ts";
-import type { Extent, Program, Role, Segment } from "./kernel.ts";
 import { hex } from "./memory_map.ts";
+import type { Extent, Program, Role, Segment } from "./program.ts";
 
 const HEADER = {
   class: 4,

@@ -1,36 +1,8 @@
-// What a boot file holds: a Linux Image (Linux, Documentation/arch/riscv/boot-image-header.rst), an ELF, or a flat program.
+// Tells boot files apart: ELF, flat program, Linux Image (Linux, Documentation/arch/riscv/boot-image-header.rst).
 
 import type { Address, Bytes } from "../../core/plugin.ts";
 import { readElf } from "./elf.ts";
-
-/** What a boot file is, in messages. */
-export type Role = "kernel" | "bios";
-
-/** RAM, as loaders check it. */
-export interface Extent {
-  readonly base: Address;
-  readonly size: number;
-}
-
-/** Bytes for RAM, followed by zeroes. */
-export interface Segment {
-  readonly at: Address;
-  readonly bytes: Bytes;
-  readonly zeroes: number;
-}
-
-/** A program to be loaded. */
-export interface Program {
-  readonly segments: readonly Segment[];
-  readonly entry: Address;
-  /** The first address that it occupies. */
-  readonly start: Address;
-  /** The first address beyond it: later than its bytes where it has asked for more memory. */
-  readonly end: Address;
-  /** The words by which a RISC-V test program speaks to its host. */
-  readonly tohost?: Address;
-  readonly fromhost?: Address;
-}
+import type { Extent, Program, Role } from "./program.ts";
 
 /** The fields of a Linux Image's header. */
 const HEADER = { text_offset: 8, image_size: 16, flags: 24, magic2: 56, size: 64 } as const;

@@ -1,7 +1,7 @@
 // The supervisor's firmware: RISC-V Supervisor Binary Interface 2.0, chapters 3 to 10 and 12.
 
 import type { Address, Board, Bytes, Firmware, Hart } from "../../core/plugin.ts";
-import type { Extent } from "./kernel.ts";
+import type { Extent } from "./program.ts";
 
 type Access = Parameters<NonNullable<Board["firmware"]>>[0];
 
@@ -131,7 +131,7 @@ export class Sbi implements Firmware {
     return {};
   }
 
-  /** One answer to every remote fence: the whole translation cache, which also holds what was fetched. */
+  /** One answer to every remote fence, whatever its range: forget all translations, those of fetches included. */
   #fence(argument: Arguments): Answer {
     const harts = this.#masked(argument);
     if (!harts) return { error: ERR.INVALID_PARAM };

@@ -1,7 +1,8 @@
 // Tests plugins/riscv_virt/kernel.ts and elf.ts: what they recognize, and what they refuse with one sentence.
 
 import { assert, assertEquals, assertThrows } from "@std/assert";
-import { readProgram, type Role } from "../../plugins/riscv_virt/kernel.ts";
+import { readProgram } from "../../plugins/riscv_virt/kernel.ts";
+import type { Role } from "../../plugins/riscv_virt/program.ts";
 import { elf, linuxImage, LOOP } from "../support/boot_files.ts";
 
 const RAM = { base: 0x8000_0000, size: 0x10_0000 };

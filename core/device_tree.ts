@@ -15,7 +15,9 @@ export type PropertyValue = boolean | Cell | string | Bytes | readonly string[] 
 export interface TreeNode {
   /** With its unit address, e.g. `"serial@10000000"`; the root's is empty. */
   readonly name: string;
+  /** Values by property name, in the order of the blob. */
   readonly properties: Record<string, PropertyValue>;
+  /** The nodes below it, in the order of the blob. */
   readonly children: TreeNode[];
 }
 

@@ -58,6 +58,8 @@ export const UNARY = {
   f64: {
     abs: [TYPE.f64, 0x99],
     neg: [TYPE.f64, 0x9a],
+    ceil: [TYPE.f64, 0x9b],
+    floor: [TYPE.f64, 0x9c],
     nearest: [TYPE.f64, 0x9e],
     trunc: [TYPE.f64, 0x9d],
     sqrt: [TYPE.f64, 0x9f],

@@ -1,0 +1,183 @@
+// Predecoded code: pages of 8-byte entries that the interpreter runs, decoded when first reached, dropped when written.
+
+import type { Decoded, InstructionTable } from "./encoding.ts";
+import { CODE, PAGE_BYTES, SINK } from "./layout.ts";
+import type { EngineMemory } from "./memory.ts";
+import type { PageWatch } from "./mmu.ts";
+
+/** Numbers of the interpreter's handlers. */
+export interface HandlerNumbers {
+  /** Not decoded yet; must be 0, as fresh pages are zero. */
+  readonly decode: 0;
+  /** Steps past the end of the page. */
+  readonly pageEnd: number;
+  /** A 4-byte instruction whose second half is on the next page. */
+  readonly crossing: number;
+  readonly illegal: number;
+  /** The handler of a row, for an instruction of 2 or 4 bytes. */
+  of(index: number, length: number): number;
+}
+
+const FLAG = { dirty: 1, pinned: 2 } as const;
+/** Instructions decoded at one go, at the most. */
+const RUN = 32;
+
+/** The predecoded pages of one engine, and what is known of each page of RAM. */
+export class CodeCache implements PageWatch {
+  /** Told when a page becomes code: direct stores to it must end. */
+  onCode: (host: number) => void = () => {};
+  /** Told when predecoded pages go away: fetch TLBs must forget them. */
+  onDrop: () => void = () => {};
+  decoded = 0;
+
+  readonly #slots: number;
+  /** The address of each RAM page's predecoded page, or 0. */
+  readonly #code: Int32Array;
+  readonly #flags: Uint8Array;
+  /** The RAM page in each slot, or -1. */
+  readonly #owner: Int32Array;
+  #free: number[] = [];
+  readonly #endsRun: boolean[];
+
+  constructor(
+    readonly memory: EngineMemory,
+    readonly table: InstructionTable,
+    readonly handlers: HandlerNumbers,
+    bytes: number,
+  ) {
+    this.#slots = Math.floor(bytes / CODE.pageBytes);
+    const pages = memory.ramSize / PAGE_BYTES;
+    this.#code = new Int32Array(pages);
+    this.#flags = new Uint8Array(pages);
+    this.#owner = new Int32Array(this.#slots);
+    // What follows a jump is data as often as code.
+    this.#endsRun = table.rows.map((row) => /^(jal|jalr|mret|sret|ebreak)$/.test(row.name));
+    this.dropAll();
+  }
+
+  /** The predecoded page of the RAM page at host address `host`, made if need be. */
+  page(host: number): number {
+    const page = this.#page(host);
+    if (this.#code[page]) return this.#code[page];
+    if (!this.#free.length) {
+      this.dropAll();
+      this.onDrop();
+    }
+    const slot = this.#free.pop()!;
+    const address = this.memory.codeOffset + slot * CODE.pageBytes;
+    this.memory.u8.fill(0, address, address + CODE.pageBytes);
+    const { i32 } = this.memory;
+    for (let i = PAGE_BYTES / 2; i < CODE.entries; i++) i32[(address >> 2) + i * 2] = this.handlers.pageEnd;
+    this.#code[page] = address;
+    this.#owner[slot] = page;
+    this.onCode(host - host % PAGE_BYTES);
+    return address;
+  }
+
+  /** Decodes from the entry at `entry` on, up to the next jump. */
+  decode(entry: number): void {
+    const slot = Math.floor((entry - this.memory.codeOffset) / CODE.pageBytes);
+    const code = this.memory.codeOffset + slot * CODE.pageBytes;
+    const host = this.memory.ramOffset + this.#owner[slot] * PAGE_BYTES;
+    let offset = (entry - code) / CODE.entryBytes * 2;
+    for (let n = 0; n < RUN && offset < PAGE_BYTES; n++) {
+      const at = code + offset / 2 * CODE.entryBytes >> 2;
+      if (this.memory.i32[at]) return;
+      const length = this.#decodeOne(host + offset, offset, at);
+      if (length === 0) return;
+      offset += length;
+    }
+  }
+
+  /** The entry of an instruction, in two halves. Throws nothing: an illegal instruction has a handler of its own. */
+  encode(bits: number, into: { low: number; high: number }): Decoded | undefined {
+    const decoded = this.table.decode(bits);
+    if (!decoded) {
+      into.low = this.handlers.illegal;
+      into.high = bits;
+      return undefined;
+    }
+    const { fields, index, length } = decoded;
+    const has = this.table.encodings[index].fields;
+    const register = (n: number) => n * 8;
+    const a = has.has("fd") ? fields.fd : has.has("rd") ? fields.rd || SINK : has.has("fs2") ? fields.fs2 : fields.rs2;
+    const b = has.has("fs1") ? fields.fs1 : fields.rs1;
+    const rest = has.has("imm")
+      ? fields.imm
+      : has.has("csr")
+      ? fields.csr
+      : register(has.has("fs2") ? fields.fs2 : fields.rs2) | register(fields.fs3) << 10 | fields.rm << 20;
+    into.low = this.handlers.of(index, length) | register(a) << 10 | register(b) << 20;
+    into.high = rest;
+    return decoded;
+  }
+
+  isWatched(host: number): boolean {
+    const page = this.#page(host);
+    return this.#code[page] !== 0 || (this.#flags[page] & FLAG.pinned) !== 0;
+  }
+
+  /** Keeps direct stores away from a page for good. */
+  pin(host: number): void {
+    this.#flags[this.#page(host)] |= FLAG.pinned;
+    this.onCode(host - host % PAGE_BYTES);
+  }
+
+  written(host: number): void {
+    this.#flags[this.#page(host)] |= FLAG.dirty;
+  }
+
+  /** RAM changed: what was decoded from it goes. */
+  invalidate(host: number, length: number): void {
+    let dropped = false;
+    const last = this.#page(host + Math.max(length, 1) - 1);
+    for (let page = this.#page(host); page <= last; page++) {
+      this.#flags[page] |= FLAG.dirty;
+      if (!this.#code[page]) continue;
+      const slot = (this.#code[page] - this.memory.codeOffset) / CODE.pageBytes;
+      this.#code[page] = 0;
+      this.#owner[slot] = -1;
+      this.#free.push(slot);
+      dropped = true;
+    }
+    if (dropped) this.onDrop();
+  }
+
+  /** Pages written since the last call. */
+  collectDirty(): number[] {
+    const dirty: number[] = [];
+    this.#flags.forEach((flags, page) => {
+      if (!(flags & FLAG.dirty)) return;
+      dirty.push(page);
+      this.#flags[page] &= ~FLAG.dirty;
+    });
+    return dirty;
+  }
+
+  /** Drops all decoded code. */
+  dropAll(): void {
+    this.#code.fill(0);
+    this.#owner.fill(-1);
+    this.#free = Array.from({ length: this.#slots }, (_, i) => this.#slots - 1 - i);
+  }
+
+  #page(host: number): number {
+    return Math.floor((host - this.memory.ramOffset) / PAGE_BYTES);
+  }
+
+  #decodeOne(host: number, offset: number, at: number): number {
+    const { i32, view } = this.memory;
+    const half = view.getUint16(host, true);
+    const wide = (half & 3) === 3;
+    if (wide && offset === PAGE_BYTES - 2) {
+      i32[at] = this.handlers.crossing;
+      return 0;
+    }
+    const entry = { low: 0, high: 0 };
+    const decoded = this.encode(wide ? view.getInt32(host, true) : half, entry);
+    i32[at] = entry.low;
+    i32[at + 1] = entry.high;
+    this.decoded++;
+    return decoded && !this.#endsRun[decoded.index] ? decoded.length : 0;
+  }
+}

@@ -1,0 +1,593 @@
+// The interpreter: one WebAssembly function, generated from the instruction rows, over predecoded pages.
+
+import { CODE, FETCH_TLB, PAGE_BYTES, SLOT, TLB } from "./layout.ts";
+import type { HandlerNumbers } from "./code.ts";
+import type { InstructionTable } from "./encoding.ts";
+import { addFloatFunctions, SLOW_PATH as FLOAT_SLOW_PATH } from "./fp_wasm.ts";
+import type { Row } from "./rows/row.ts";
+import type { FpOp } from "./softfloat.ts";
+import type { AccessSize, AmoFunction, SystemCall, Vocabulary } from "./vocabulary.ts";
+import type { Callee, FunctionBuilder, Label } from "./wasm/function.ts";
+import { ModuleBuilder } from "./wasm/module.ts";
+import { type I32, type I64, type Local, TYPE } from "./wasm/types.ts";
+import { addIntegerHelpers, type IntegerHelpers, WasmValues } from "./wasm_values.ts";
+
+/** What a slow path says to generated code. */
+export const STATUS = {
+  /** Done: go on behind the instruction. */
+  done: 0,
+  /** The hart is elsewhere now (a trap, say): go on at its pc. */
+  moved: 1,
+  /** Leave the generated code. */
+  leave: 2,
+} as const;
+
+/** The order in which slow paths number the A extension's functions and the system calls. */
+export const AMO_FUNCTIONS: readonly AmoFunction[] = ["swap", "add", "xor", "and", "or", "min", "max", "minu", "maxu"];
+export const SYSTEM_CALLS: readonly SystemCall[] = [
+  "csrrw",
+  "csrrs",
+  "csrrc",
+  "csrrwi",
+  "csrrsi",
+  "csrrci",
+  "ecall",
+  "ebreak",
+  "mret",
+  "sret",
+  "wfi",
+  "pause",
+  "sfence.vma",
+  "sfence.inval",
+  "fence.i",
+  "illegal",
+];
+
+/**
+ * What generated code imports. Each gets its hart's block; pc and budget are in it. Operands and results that are
+ * 64 bits wide go through the block too: a BigInt costs more than the call.
+ */
+export interface SlowPaths {
+  /** Fills the fetch TLB for pc. */
+  fetch(hart: number): number;
+  /** Decodes the entry at `entry`. */
+  decode(hart: number, entry: number): void;
+  /** Makes the entry of the instruction at pc, which crosses a page, in `result`. */
+  crossing(hart: number): number;
+  load(hart: number, low: number, high: number, size: number, signed: number): number;
+  /** Stores operand 0. */
+  store(hart: number, low: number, high: number, size: number): number;
+  loadReserved(hart: number, low: number, high: number, size: number): number;
+  /** Stores operand 0. */
+  storeConditional(hart: number, low: number, high: number, size: number): number;
+  /** Applies function `fn` with operand 0. */
+  amo(hart: number, low: number, high: number, size: number, fn: number): number;
+  /** Carries out a system instruction of `length` bytes, given its entry's halves. */
+  system(hart: number, call: number, low: number, high: number, length: number): number;
+}
+
+const SLOW_PATH_PARAMS: Record<keyof SlowPaths, number> = {
+  fetch: 1,
+  decode: 2,
+  crossing: 1,
+  load: 5,
+  store: 4,
+  loadReserved: 4,
+  storeConditional: 4,
+  amo: 5,
+  system: 5,
+};
+
+type Imports = Record<keyof SlowPaths, Callee>;
+
+/** Handlers in front of the rows'. */
+const SPECIAL = { decode: 0, pageEnd: 1, crossing: 2, illegal: 3, count: 4 } as const;
+
+/** A handler: a row, for one length of instruction. */
+interface Handler {
+  readonly row: Row;
+  readonly length: number;
+}
+
+/** The handlers of an instruction table: one per row and length that occurs. */
+export class Handlers implements HandlerNumbers {
+  readonly decode = 0;
+  readonly pageEnd = SPECIAL.pageEnd;
+  readonly crossing = SPECIAL.crossing;
+  readonly illegal = SPECIAL.illegal;
+  readonly all: Handler[] = [];
+  readonly #numbers: number[][] = [];
+
+  constructor(readonly table: InstructionTable) {
+    const compressed = new Set(table.compressed.map((row) => row.is));
+    table.rows.forEach((row, index) => {
+      const numbers: number[] = this.#numbers[index] = [];
+      for (const length of compressed.has(row.name) ? [4, 2] : [4]) {
+        numbers[length] = SPECIAL.count + this.all.push({ row, length }) - 1;
+      }
+    });
+  }
+
+  of(index: number, length: number): number {
+    return this.#numbers[index][length];
+  }
+}
+
+/** The module with the interpreter: it exports `run(hart) → status`. */
+export function interpreterModule(
+  handlers: Handlers,
+  memory: { pages: number; shared: boolean },
+): Uint8Array<ArrayBuffer> {
+  const module = new ModuleBuilder(memory);
+  const imports = {} as Imports;
+  for (const [name, params] of Object.entries(SLOW_PATH_PARAMS) as [keyof SlowPaths, number][]) {
+    imports[name] = module.import(name, Array(params).fill(TYPE.i32), name === "decode" ? [] : [TYPE.i32]);
+  }
+  const float = module.import("float", FLOAT_SLOW_PATH.params, FLOAT_SLOW_PATH.results);
+  const integers = addIntegerHelpers(module);
+  const floats = addFloatFunctions(module, float, fused);
+  const { body } = module.function([TYPE.i32], [TYPE.i32], "run");
+  new Interpreter(body, imports, integers, floats).build(handlers);
+  return module.bytes();
+}
+
+/** Writes the interpreter's function; it is also the vocabulary in which the rows write their handlers. */
+class Interpreter extends WasmValues implements Vocabulary<I64, I32> {
+  readonly #hart: Local<typeof TYPE.i32>;
+  /** The current entry, and the predecoded page it is in. */
+  readonly #entry: Local<typeof TYPE.i32>;
+  readonly #code: Local<typeof TYPE.i32>;
+  /** The virtual address of the current page; pc while going elsewhere. */
+  readonly #page: Local<typeof TYPE.i64>;
+  readonly #pc: Local<typeof TYPE.i64>;
+  readonly #budget: Local<typeof TYPE.i32>;
+  readonly #context: Local<typeof TYPE.i64>;
+  /** The entry's bits, and their low half. */
+  readonly #bits: Local<typeof TYPE.i64>;
+  readonly #low: Local<typeof TYPE.i32>;
+  #goto: Label = 0;
+  #next: Label = 0;
+  #length = 4;
+  #fields: ReadonlySet<string> = new Set();
+
+  constructor(
+    f: FunctionBuilder,
+    readonly imports: Imports,
+    integers: IntegerHelpers,
+    readonly floats: Record<FpOp, Callee>,
+  ) {
+    super(f, integers);
+    this.#hart = f.param(0);
+    this.#entry = f.local(TYPE.i32);
+    this.#code = f.local(TYPE.i32);
+    this.#page = f.local(TYPE.i64);
+    this.#pc = f.local(TYPE.i64);
+    this.#budget = f.local(TYPE.i32);
+    this.#context = f.local(TYPE.i64);
+    this.#bits = f.local(TYPE.i64);
+    this.#low = f.local(TYPE.i32);
+  }
+
+  build(handlers: Handlers): void {
+    const { f } = this;
+    this.#reload();
+    f.set(this.#pc, this.#slot64(SLOT.pc));
+    this.#goto = f.openLoop();
+    this.#enterPage();
+    this.#next = f.openLoop();
+    f.if(f.i32.eqz(f.get(this.#budget)), () => {
+      this.#flush();
+      f.return(f.const32(STATUS.leave));
+    });
+    f.set(this.#budget, f.i32.sub(f.get(this.#budget), f.const32(1)));
+    f.set(this.#bits, f.load64(f.get(this.#entry)));
+    const execute = f.openLoop();
+    f.set(this.#low, f.i32.wrap(f.get(this.#bits)));
+    f.release();
+
+    const bodies: (() => void)[] = [
+      () => this.#decode(),
+      () => this.#pageEnd(),
+      () => this.#crossing(execute),
+      () => this.#system("illegal"),
+      ...handlers.all.map((handler) => () => this.#handler(handlers.table, handler)),
+    ];
+    // One block per handler, the first innermost: a branch out of a block lands on its handler.
+    const labels = bodies.map(() => f.openBlock()).reverse();
+    const op = f.i32.and(f.get(this.#low), f.const32(2 ** CODE.opBits - 1));
+    f.brTable(op, labels, labels[SPECIAL.illegal]);
+    for (const body of bodies) {
+      f.close();
+      body();
+      f.release();
+    }
+    f.close(); // execute
+    f.close(); // next
+    f.close(); // goto
+    f.unreachable();
+  }
+
+  // ------------------------------------------------------------ between instructions
+
+  /** Finds the predecoded page of pc. */
+  #enterPage(): void {
+    const { f } = this;
+    const pc = () => f.get(this.#pc);
+    const index = f.i32.and(f.i32.wrap(f.i64.shrU(pc(), f.const64(12))), f.const32(FETCH_TLB.entries - 1));
+    const entry = f.keep(f.i32.add(f.get(this.#hart), f.i32.mul(index, f.const32(FETCH_TLB.bytes))));
+    const page = f.keep(f.i64.and(pc(), f.const64(-PAGE_BYTES)));
+    const wanted = f.i64.or(page, this.#slot64(SLOT.fetchContext));
+    f.if(f.i64.ne(f.load64(entry, SLOT.fetchTlb + FETCH_TLB.tag), wanted), () => {
+      f.store("i64", f.get(this.#hart), pc(), SLOT.pc);
+      this.#storeBudget();
+      this.#afterSlowPath(f.call(this.imports.fetch, f.get(this.#hart)));
+      this.#resume();
+    });
+    f.set(this.#page, page);
+    f.set(this.#code, f.load32(entry, SLOT.fetchTlb + FETCH_TLB.code));
+    f.set(this.#entry, this.#entryOf(pc()));
+  }
+
+  /** The entry of an address in the current page. */
+  #entryOf(address: I64): I32 {
+    const { f } = this;
+    const offset = f.i32.and(f.i32.wrap(address), f.const32(PAGE_BYTES - 2));
+    return f.i32.add(f.get(this.#code), f.i32.shl(offset, f.const32(2)));
+  }
+
+  #step(): void {
+    const { f } = this;
+    f.set(this.#entry, f.i32.add(f.get(this.#entry), f.const32(this.#length * 4)));
+    f.br(this.#next);
+  }
+
+  /** Goes on at the pc of the hart's block. */
+  #resume(): void {
+    this.f.set(this.#pc, this.#slot64(SLOT.pc));
+    this.f.br(this.#goto);
+  }
+
+  #decode(): void {
+    const { f } = this;
+    f.run(this.imports.decode, f.get(this.#hart), f.get(this.#entry));
+    this.#refund();
+    f.br(this.#next);
+  }
+
+  #pageEnd(): void {
+    this.#refund();
+    this.f.set(this.#pc, this.pc);
+    this.f.br(this.#goto);
+  }
+
+  #crossing(execute: Label): void {
+    const { f } = this;
+    this.#flush();
+    const status = f.call<typeof TYPE.i32>(this.imports.crossing, f.get(this.#hart));
+    this.#reload();
+    f.if(status, () => this.#resume());
+    f.set(this.#bits, this.#slot64(SLOT.result));
+    f.br(execute);
+  }
+
+  #refund(): void {
+    this.f.set(this.#budget, this.f.i32.add(this.f.get(this.#budget), this.f.const32(1)));
+  }
+
+  // ------------------------------------------------------------ slow paths
+
+  #slot64(offset: number): I64 {
+    return this.f.load64(this.f.get(this.#hart), offset);
+  }
+
+  #slot32(offset: number): I32 {
+    return this.f.load32(this.f.get(this.#hart), offset);
+  }
+
+  #storeBudget(): void {
+    this.f.store("i32", this.f.get(this.#hart), this.f.get(this.#budget), SLOT.budget);
+  }
+
+  /** Puts pc and budget where slow paths find them. */
+  #flush(): void {
+    this.f.store("i64", this.f.get(this.#hart), this.pc, SLOT.pc);
+    this.#storeBudget();
+  }
+
+  #reload(): void {
+    this.f.set(this.#budget, this.#slot32(SLOT.budget));
+    this.f.set(this.#context, this.#slot64(SLOT.dataContext));
+  }
+
+  /** Goes on where a slow path's status says; falls through if it is done. */
+  #afterSlowPath(status: I32): void {
+    const { f } = this;
+    this.#reload();
+    f.if(status, () => {
+      f.if(f.i32.eq(status, f.const32(STATUS.leave)), () => f.return(status));
+      this.#resume();
+    });
+  }
+
+  #slowAccess(callee: Callee, address: I64, ...rest: I32[]): void {
+    const { f } = this;
+    this.#flush();
+    const low = f.i32.wrap(address);
+    const high = f.i32.wrap(f.i64.shrU(address, f.const64(32)));
+    this.#afterSlowPath(f.call(callee, f.get(this.#hart), low, high, ...rest));
+  }
+
+  #operand(value: I64, index = 0): void {
+    this.f.store("i64", this.f.get(this.#hart), value, SLOT.operands + 8 * index);
+  }
+
+  /** The TLB entry of an address, and whether it serves an access; `address` must be held. */
+  #lookUp(address: I64, size: number, tag: number): { entry: I32; hit: I32 } {
+    const { f } = this;
+    const scaled = f.i32.shrU(f.i32.wrap(address), f.const32(12 - Math.log2(TLB.bytes)));
+    const index = f.i32.and(scaled, f.const32((TLB.entries - 1) * TLB.bytes));
+    const entry = f.keep(f.i32.add(f.get(this.#hart), index));
+    // The page of the last byte: an access that leaves its page misses.
+    const last = size > 1 ? f.i64.add(address, f.const64(size - 1)) : address;
+    const wanted = f.i64.or(f.i64.and(last, f.const64(-PAGE_BYTES)), f.get(this.#context));
+    return { entry, hit: f.i64.eq(f.load64(entry, SLOT.tlb + tag), wanted) };
+  }
+
+  #hostAddress(address: I64, entry: I32): I32 {
+    return this.f.i32.add(this.f.i32.wrap(address), this.f.load32(entry, SLOT.tlb + TLB.addend));
+  }
+
+  #aligned(address: I64, size: number): I32 {
+    const { f } = this;
+    return f.i32.eqz(f.i32.and(f.i32.wrap(address), f.const32(size - 1)));
+  }
+
+  // ------------------------------------------------------------ handlers
+
+  #handler(table: InstructionTable, { row, length }: Handler): void {
+    const { f } = this;
+    this.#length = length;
+    this.#fields = table.encodings[table.rows.indexOf(row)].fields;
+    if (row.float) f.if(f.i32.eqz(this.#slot32(SLOT.fs)), () => this.#system("illegal"));
+    row.run(this);
+    this.#step();
+  }
+
+  #system(call: SystemCall): void {
+    const { f } = this;
+    this.#flush();
+    const high = f.i32.wrap(f.i64.shrU(f.get(this.#bits), f.const64(32)));
+    const which = f.const32(SYSTEM_CALLS.indexOf(call));
+    const status = f.call<typeof TYPE.i32>(
+      this.imports.system,
+      f.get(this.#hart),
+      which,
+      f.get(this.#low),
+      high,
+      f.const32(this.#length),
+    );
+    f.if(f.i32.eq(status, f.const32(STATUS.leave)), () => f.return(status));
+    this.#reload();
+    this.#resume();
+  }
+
+  /** The address of register operand `a` or `b` of the entry. */
+  get #a(): I32 {
+    const { f } = this;
+    return f.i32.add(f.get(this.#hart), f.i32.and(f.i32.shrU(f.get(this.#low), f.const32(10)), f.const32(0x1ff)));
+  }
+  get #b(): I32 {
+    const { f } = this;
+    return f.i32.add(f.get(this.#hart), f.i32.shrU(f.get(this.#low), f.const32(20)));
+  }
+
+  /** The register operand at bit `at` of the entry's high half. */
+  #c(at: number): I32 {
+    const { f } = this;
+    const field = f.i32.and(f.i32.wrap(f.i64.shrU(f.get(this.#bits), f.const64(32 + at))), f.const32(0x1ff));
+    return f.i32.add(f.get(this.#hart), field);
+  }
+
+  // ------------------------------------------------------------ the vocabulary
+
+  get rs1(): I64 {
+    return this.f.load64(this.#b, SLOT.x);
+  }
+  get rs2(): I64 {
+    return this.f.load64(this.#fields.has("rd") ? this.#c(0) : this.#a, SLOT.x);
+  }
+  get imm(): I64 {
+    return this.f.i64.shrS(this.f.get(this.#bits), this.f.const64(32));
+  }
+  get pc(): I64 {
+    const { f } = this;
+    const offset = f.i32.shrU(f.i32.sub(f.get(this.#entry), f.get(this.#code)), f.const32(2));
+    return f.i64.add(f.get(this.#page), f.i64.extendUnsigned(offset));
+  }
+  get next(): I64 {
+    return this.f.i64.add(this.pc, this.f.const64(this.#length));
+  }
+
+  setRd(value: I64): void {
+    this.f.store("i64", this.#a, value, SLOT.x);
+  }
+
+  load(size: AccessSize, signed: boolean, address: I64): I64 {
+    const { f } = this;
+    const at = f.keep(address);
+    const value = f.temporary(TYPE.i64);
+    const { entry, hit } = this.#lookUp(at, size, TLB.read);
+    f.if(hit, () => {
+      const how = size === 8 ? "i64" : `i64_${size * 8 as 8 | 16 | 32}${signed ? "s" : "u"}` as const;
+      f.set(value, f.load64(this.#hostAddress(at, entry), 0, how));
+    }, () => {
+      this.#slowAccess(this.imports.load, at, f.const32(size), f.const32(Number(signed)));
+      f.set(value, this.#slot64(SLOT.result));
+    });
+    return f.get(value);
+  }
+
+  store(size: AccessSize, address: I64, value: I64): void {
+    const { f } = this;
+    const at = f.keep(address);
+    const { entry, hit } = this.#lookUp(at, size, TLB.write);
+    f.if(hit, () => {
+      const how = size === 8 ? "i64" : `i64_${size * 8 as 8 | 16 | 32}` as const;
+      f.store(how, this.#hostAddress(at, entry), value);
+    }, () => {
+      this.#operand(value);
+      this.#slowAccess(this.imports.store, at, f.const32(size));
+    });
+  }
+
+  branch(condition?: I32): void {
+    if (condition === undefined) return this.#relative();
+    this.f.if(condition, () => this.#relative());
+  }
+
+  /** Goes to pc + imm, mostly within the page. */
+  #relative(): void {
+    const { f } = this;
+    const delta = f.i32.shl(f.i32.wrap(f.i64.shrU(f.get(this.#bits), f.const64(32))), f.const32(2));
+    const target = f.keep(f.i32.add(f.get(this.#entry), delta));
+    const offset = () => f.i32.sub(target, f.get(this.#code));
+    f.if(f.i32.ltU(offset(), f.const32(PAGE_BYTES * 4)), () => {
+      f.set(this.#entry, target);
+      f.br(this.#next);
+    });
+    f.set(this.#pc, f.i64.add(f.get(this.#page), f.i64.extendSigned(f.i32.shrS(offset(), f.const32(2)))));
+    f.br(this.#goto);
+  }
+
+  jump(target: I64): void {
+    const { f } = this;
+    const to = f.keep(target);
+    f.if(f.i64.eq(f.i64.and(to, f.const64(-PAGE_BYTES)), f.get(this.#page)), () => {
+      f.set(this.#entry, this.#entryOf(to));
+      f.br(this.#next);
+    });
+    f.set(this.#pc, to);
+    f.br(this.#goto);
+  }
+
+  loadReserved(size: 4 | 8, address: I64): I64 {
+    const { f } = this;
+    const at = f.keep(address);
+    const value = f.temporary(TYPE.i64);
+    const { entry, hit } = this.#lookUp(at, size, TLB.read);
+    f.if(f.i32.and(hit, this.#aligned(at, size)), () => {
+      const host = f.keep(this.#hostAddress(at, entry));
+      f.set(value, f.load64(host, 0, size === 8 ? "i64" : "i64_32s"));
+      f.store("i32", f.get(this.#hart), host, SLOT.reservation);
+    }, () => {
+      this.#slowAccess(this.imports.loadReserved, at, f.const32(size));
+      f.set(value, this.#slot64(SLOT.result));
+    });
+    return f.get(value);
+  }
+
+  storeConditional(size: 4 | 8, address: I64, value: I64): I64 {
+    const { f } = this;
+    const at = f.keep(address);
+    const failed = f.temporary(TYPE.i64);
+    const { entry, hit } = this.#lookUp(at, size, TLB.write);
+    f.if(f.i32.and(hit, this.#aligned(at, size)), () => {
+      const host = f.keep(this.#hostAddress(at, entry));
+      f.set(failed, f.const64(1));
+      f.if(f.i32.eq(host, this.#slot32(SLOT.reservation)), () => {
+        f.store(size === 8 ? "i64" : "i64_32", host, value);
+        f.set(failed, f.const64(0));
+      });
+      f.store("i32", f.get(this.#hart), f.const32(0), SLOT.reservation);
+    }, () => {
+      this.#operand(value);
+      this.#slowAccess(this.imports.storeConditional, at, f.const32(size));
+      f.set(failed, this.#slot64(SLOT.result));
+    });
+    return f.get(failed);
+  }
+
+  amo(fn: AmoFunction, size: 4 | 8, address: I64, operand: I64): I64 {
+    const { f } = this;
+    const at = f.keep(address);
+    const by = f.keep(size === 4 ? this.sext32(operand) : operand);
+    const old = f.temporary(TYPE.i64);
+    const { entry, hit } = this.#lookUp(at, size, TLB.write);
+    f.if(f.i32.and(hit, this.#aligned(at, size)), () => {
+      const host = f.keep(this.#hostAddress(at, entry));
+      f.set(old, f.load64(host, 0, size === 8 ? "i64" : "i64_32s"));
+      f.store(size === 8 ? "i64" : "i64_32", host, amoResult(this, fn, f.get(old), by));
+    }, () => {
+      this.#operand(by);
+      this.#slowAccess(this.imports.amo, at, f.const32(size), f.const32(AMO_FUNCTIONS.indexOf(fn)));
+      f.set(old, this.#slot64(SLOT.result));
+    });
+    return f.get(old);
+  }
+
+  fence(): void {}
+
+  system(call: SystemCall): void {
+    this.#system(call);
+  }
+
+  get fs1(): I64 {
+    return this.f.load64(this.#b, SLOT.f);
+  }
+  get fs2(): I64 {
+    return this.f.load64(this.#fields.has("fd") || this.#fields.has("rd") ? this.#c(0) : this.#a, SLOT.f);
+  }
+  get fs3(): I64 {
+    return this.f.load64(this.#c(10), SLOT.f);
+  }
+
+  setFd(value: I64): void {
+    this.f.store("i64", this.#a, value, SLOT.f);
+    this.#dirtyFloat();
+  }
+
+  fp(op: FpOp, a: I64, b: I64 = this.constant(0), c: I64 = this.constant(0)): I64 {
+    const { f } = this;
+    let rm: I32 = f.const32(0);
+    if (this.#fields.has("rm")) {
+      const given = f.keep(f.i32.and(f.i32.wrap(f.i64.shrU(f.get(this.#bits), f.const64(52))), f.const32(7)));
+      rm = f.keep(f.select(f.i32.eq(given, f.const32(7)), this.#slot32(SLOT.frm), given));
+      f.if(f.i32.gtU(rm, f.const32(4)), () => this.#system("illegal"));
+    }
+    this.#dirtyFloat();
+    return f.call(this.floats[op], f.get(this.#hart), rm, a, b, c);
+  }
+
+  #dirtyFloat(): void {
+    this.f.store("i32", this.f.get(this.#hart), this.f.const32(3), SLOT.fs);
+  }
+}
+
+/** What the A extension's function leaves in memory; words come sign-extended. */
+export function amoResult<X, C>(
+  o: Pick<Vocabulary<X, C>, "add" | "xor" | "and" | "or" | "select" | "lt" | "ltu">,
+  fn: AmoFunction,
+  old: X,
+  by: X,
+): X {
+  switch (fn) {
+    case "swap":
+      return by;
+    case "add":
+      return o.add(old, by);
+    case "xor":
+      return o.xor(old, by);
+    case "and":
+      return o.and(old, by);
+    case "or":
+      return o.or(old, by);
+    case "min":
+      return o.select(o.lt(old, by), old, by);
+    case "max":
+      return o.select(o.lt(old, by), by, old);
+    case "minu":
+      return o.select(o.ltu(old, by), old, by);
+    case "maxu":
+      return o.select(o.ltu(old, by), by, old);
+  }
+}

@@ -1,0 +1,54 @@
+// The engine's one linear memory and the views on it.
+
+import { hartBase } from "./layout.ts";
+
+const WASM_PAGE = 65536;
+
+/** Linear memory: hart blocks, then the predecoded pages, then guest RAM. Made once, never grown. */
+export class EngineMemory {
+  readonly wasm: WebAssembly.Memory;
+  readonly pages: number;
+  readonly i32: Int32Array;
+  readonly i64: BigInt64Array;
+  readonly f64: Float64Array;
+  readonly u8: Uint8Array;
+  readonly view: DataView;
+  /** Where the predecoded pages start. */
+  readonly codeOffset: number;
+  /** Where guest RAM starts. */
+  readonly ramOffset: number;
+
+  constructor(
+    readonly ramBase: number,
+    readonly ramSize: number,
+    harts: number,
+    codeBytes: number,
+    readonly shared: boolean,
+  ) {
+    const align = (n: number) => Math.ceil(n / WASM_PAGE) * WASM_PAGE;
+    this.codeOffset = hartBase(harts);
+    this.ramOffset = align(this.codeOffset + codeBytes);
+    this.pages = align(this.ramOffset + ramSize) / WASM_PAGE;
+    if (this.pages > WASM_PAGE) {
+      const most = Math.floor((WASM_PAGE * WASM_PAGE - this.ramOffset) / 2 ** 20);
+      throw new RangeError(`Cannot create guest RAM of ${ramSize} bytes: wanted at most ${most}M`);
+    }
+    try {
+      this.wasm = new WebAssembly.Memory({ initial: this.pages, maximum: this.pages, shared });
+    } catch (error) {
+      throw new RangeError(`Cannot create guest RAM of ${ramSize} bytes: the host has no room (${error})`);
+    }
+    const buffer = this.wasm.buffer;
+    this.i32 = new Int32Array(buffer);
+    this.i64 = new BigInt64Array(buffer);
+    this.f64 = new Float64Array(buffer);
+    this.u8 = new Uint8Array(buffer);
+    this.view = new DataView(buffer);
+  }
+
+  /** The host address of `length` bytes of RAM at guest-physical `at`, or -1 if they are not all RAM. */
+  host(at: number, length: number): number {
+    const offset = at - this.ramBase;
+    return offset >= 0 && offset + length <= this.ramSize ? this.ramOffset + offset : -1;
+  }
+}

@@ -37,6 +37,8 @@ type State = {
   rx: number[];
   /** Bytes from the host that did not fit. */
   backlog: Bytes;
+  /** Whether the host was asked for bytes, or has said that there are no more. */
+  input: "idle" | "asked" | "ended";
   /** When the character timeout falls due; 0 for never. */
   timeoutAt: Nanos;
   timedOut: boolean;
@@ -61,10 +63,6 @@ export default defineDevice({
   }),
   stateVersion: 1,
   create({ irq, clock, inbox, stream, config: { regShift, clockFrequency } }) {
-    // What the host's stream is busy with is a fact of the host: it outlives a reset and is not restored.
-    let reading = false;
-    let ended = false;
-    let writing = false;
     const single = new Uint8Array(1);
 
     const timeout = clock.alarm("timeout", () => {
@@ -114,10 +112,14 @@ export default defineDevice({
         const room = Math.max(0, rxCapacity() - state.rx.length);
         for (const byte of state.backlog.subarray(0, room)) push(byte);
         state.backlog = state.backlog.slice(room);
-      } else if (state.rx.length === 0 && !reading && !ended) {
-        reading = true;
-        inbox.post("input", 0, stream.read(rxCapacity()));
+      } else if (state.rx.length === 0 && state.input === "idle") {
+        ask();
       }
+    }
+
+    function ask(): void {
+      device.state.input = "asked";
+      inbox.post("input", 0, stream.read(rxCapacity()));
     }
 
     /** A character arrives; one too many is lost, which only loopback can bring about. */
@@ -197,15 +199,15 @@ export default defineDevice({
     function transmit(bytes: Bytes): void {
       const written = stream.write(bytes);
       if (!written) return;
-      writing = device.state.transmitting = true;
+      device.state.transmitting = true;
       inbox.complete("written", 0, written.then(() => null));
     }
 
-    /** The shift register takes all that waits in the FIFO. */
+    /** The shift register is free, and takes all that waits in the FIFO. */
     function shift(): void {
       const { state } = device;
-      state.transmitting = writing;
-      if (state.transmitting || state.tx.length === 0) return;
+      state.transmitting = false;
+      if (state.tx.length === 0) return;
       const bytes = Uint8Array.from(state.tx);
       state.tx = [];
       state.thrEmptied = true;
@@ -348,6 +350,7 @@ export default defineDevice({
         errors: 0,
         rx: [],
         backlog: new Uint8Array(0),
+        input: "idle",
         timeoutAt: 0,
         timedOut: false,
         tx: [],
@@ -381,21 +384,25 @@ export default defineDevice({
       }],
       events: {
         input(_token: number, outcome: Plain) {
-          reading = false;
-          ended = !(outcome instanceof Uint8Array);
-          if (outcome instanceof Uint8Array) device.state.backlog = concat(device.state.backlog, outcome);
+          const { state } = device;
+          state.input = outcome instanceof Uint8Array ? "idle" : "ended";
+          if (outcome instanceof Uint8Array) state.backlog = concat(state.backlog, outcome);
           receive();
           updateLine();
         },
         written() {
-          writing = false;
           shift();
           updateLine();
         },
       },
       refresh() {
+        const { state } = device;
         armTimeout();
-        shift();
+        // The host has the bytes of a write in flight: only its completion is waited for again.
+        if (state.transmitting) inbox.complete("written", 0, Promise.resolve(null));
+        if (state.input === "asked") ask();
+        // A stream that had ended may be another one now.
+        else if (state.input === "ended") state.input = "idle";
         receive();
         updateLine();
       },

@@ -37,7 +37,7 @@ class Console implements VirtioModel<State> {
   readonly #stream: StreamBackend;
   readonly #inbox: InboxPort;
   readonly #config: Uint8Array = new Uint8Array(12);
-  // What the host is asked for is no state of the guest's machine: a restored one asks again.
+  // What the host was asked for is no state of the guest's machine: after a restore it is asked again.
   #reading = false;
   #ended = false;
   #draining = false;
@@ -65,6 +65,10 @@ class Console implements VirtioModel<State> {
   /** Input outlives a reset: what was typed to a boot loader may be meant for the kernel. */
   reset(): void {
     this.#port.state.transmitted = 0;
+  }
+
+  refresh(): void {
+    this.#reading = this.#ended = this.#draining = false;
   }
 
   #fill(queue: Queue): void {

@@ -90,7 +90,10 @@ class Net implements VirtioModel<State> {
   readonly state: State;
   readonly events = {
     received: (_token: number, outcome: unknown) => this.#received(outcome),
-    link: (_token: number, outcome: unknown) => this.#linkChanged(outcome),
+    link: (_token: number, outcome: unknown) => {
+      this.#linkChanged(outcome);
+      if (outcome !== "error") this.#watchLink();
+    },
   };
   readonly #port: VirtioPort<State>;
   readonly #net: NetBackend;
@@ -100,10 +103,9 @@ class Net implements VirtioModel<State> {
   readonly #frame: Bytes = new Uint8Array(MAX_FRAME);
   readonly #header = new DataView(new ArrayBuffer(HEADER_SIZE));
   readonly #headerBytes: Bytes = new Uint8Array(this.#header.buffer);
-  // What the host is asked for is no state of the guest's machine: a restored one asks again.
+  // What the host was asked for is no state of the guest's machine: after a restore it is asked again.
   #receiving = false;
   #ended = false;
-  #watching = false;
 
   constructor(port: VirtioPort<State>, net: NetBackend, inbox: InboxPort, mac: Bytes, mtu: number | undefined) {
     this.#port = port;
@@ -148,16 +150,16 @@ class Net implements VirtioModel<State> {
   }
 
   refresh(): void {
+    this.#receiving = this.#ended = false;
     this.#linkChanged(this.#net.linkUp);
-    if (!this.#watching) this.#watchLink();
+    this.#watchLink();
   }
 
   // ---------------------------------------------------------------- link
 
   #watchLink(): void {
     const change = this.#net.linkChange?.();
-    this.#watching = change !== undefined;
-    if (change) this.#inbox.post("link", 0, change.then(() => this.#net.linkUp));
+    if (change) this.#inbox.post("link", 0, change);
   }
 
   #linkChanged(up: unknown): void {

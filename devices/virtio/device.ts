@@ -126,10 +126,8 @@ export class VirtioDevice<S extends Plain> implements VirtioPort<S>, QueueOwner 
   readonly #clock: VirtioServices["clock"];
   readonly #offered: readonly [number, number];
   readonly #more: Alarm;
-  /** What the host works on, by ticket; abandoned requests stay until the host is done with their memory. */
+  /** What the host works on, by token; abandoned requests stay until the host is done with their memory. */
   readonly #issued: Map<number, Started> = new Map();
-  /** Counts refreshes, so that results for an earlier life are known by their ticket. */
-  #epoch = 0;
   #paused = false;
   #serving = false;
   /** The queues to be served, a bit each. */
@@ -145,7 +143,7 @@ export class VirtioDevice<S extends Plain> implements VirtioPort<S>, QueueOwner 
     this.model = build(this);
     this.queues = this.model.queues.map((maximum, index) => new Queue(index, maximum, this));
     this.#offered = words([...Object.values(FEATURE), ...this.model.features]);
-    const events = { ...this.model.events, done: (ticket: number, outcome: Plain) => this.#done(ticket, outcome) };
+    const events = { ...this.model.events, done: (token: number, outcome: Plain) => this.#done(token, outcome) };
     this.events = Object.fromEntries(
       Object.entries(events).map(([event, deliver]) => [
         event,
@@ -263,9 +261,10 @@ export class VirtioDevice<S extends Plain> implements VirtioPort<S>, QueueOwner 
     this.#irq.set(this.root.interruptStatus !== 0);
   }
 
-  /** As {@linkcode Device.refresh}. */
+  /** As {@linkcode Device.refresh}: core has dropped all results that were to come. */
   refresh(): void {
-    this.#epoch++;
+    for (const started of this.#issued.values()) started.settle("error", false);
+    this.#issued.clear();
     this.#wanted = 0;
     this.#irq.set(this.root.interruptStatus !== 0);
     this.model.refresh?.();
@@ -372,22 +371,17 @@ export class VirtioDevice<S extends Plain> implements VirtioPort<S>, QueueOwner 
     }
   }
 
-  #ticket(token: number): number {
-    return this.#epoch * 2 ** 32 + token;
-  }
-
   #issue(token: number, started: Started): void {
-    const ticket = this.#ticket(token);
-    this.#issued.set(ticket, started);
-    this.#inbox.complete("done", ticket, started.outcome);
+    this.#issued.set(token, started);
+    this.#inbox.complete("done", token, started.outcome);
   }
 
-  #done(ticket: number, outcome: Plain): void {
-    const started = this.#issued.get(ticket);
+  #done(token: number, outcome: Plain): void {
+    const started = this.#issued.get(token);
     if (!started) return;
-    this.#issued.delete(ticket);
+    this.#issued.delete(token);
     const { requests } = this.root;
-    const at = requests.findIndex((request) => this.#ticket(request.token) === ticket);
+    const at = requests.findIndex((request) => request.token === token);
     const written = started.settle(outcome, at >= 0);
     if (at >= 0) {
       const [{ queue, head }] = requests.splice(at, 1);
@@ -401,7 +395,7 @@ export class VirtioDevice<S extends Plain> implements VirtioPort<S>, QueueOwner 
     if (this.#paused || !this.live) return;
     this.#guard(() => {
       for (const { token, queue, head } of [...this.root.requests]) {
-        if (this.#issued.has(this.#ticket(token))) continue;
+        if (this.#issued.has(token)) continue;
         const started = this.model.start!(this.queues[queue].walk(head), queue);
         this.#issue(token, typeof started === "number" ? { outcome: null, settle: () => started } : started);
       }

@@ -43,6 +43,7 @@ export class FakeDma implements Dma {
   borrowed = 0;
   #view: DataView;
   #lendCopies: boolean;
+  #generation = 0;
 
   constructor(size: number, { shared = false, lendCopies = false } = {}) {
     this.ram = new Uint8Array(shared ? new SharedArrayBuffer(size) : new ArrayBuffer(size));
@@ -77,6 +78,7 @@ export class FakeDma implements Dma {
     const offset = this.#offset(at, length);
     const own = this.ram.subarray(offset, offset + length);
     const bytes = this.#lendCopies ? own.slice() : own;
+    const generation = this.#generation;
     this.borrowed++;
     let out = true;
     return {
@@ -84,10 +86,17 @@ export class FakeDma implements Dma {
       done: (written = access === "write" ? length : 0) => {
         if (!out) throw new Error("given back twice");
         out = false;
+        if (generation !== this.#generation) return;
         this.borrowed--;
         if (this.#lendCopies) own.set(bytes.subarray(0, written));
       },
     };
+  }
+
+  /** What is lent now may be given back, to no effect. */
+  forgetLoans(): void {
+    this.#generation++;
+    this.borrowed = 0;
   }
 
   read(at: number, into: Bytes): void {
@@ -141,8 +150,9 @@ export class FakeInbox implements InboxPort {
   /** While true, nothing is delivered but by {@linkcode deliver}. */
   held = false;
   device?: Device;
-  readonly #queue: { event: string; token: number; outcome: Plain }[] = [];
+  #queue: { event: string; token: number; outcome: Plain }[] = [];
   #unsettled = 0;
+  #generation = 0;
 
   post(event: string, token: number, outcome: Plain | Promise<Plain>): void {
     this.complete(event, token, outcome);
@@ -150,8 +160,10 @@ export class FakeInbox implements InboxPort {
 
   complete(event: string, token: number, outcome: Plain | Promise<Plain>): void {
     if (!(outcome instanceof Promise)) return this.#arrive(event, token, outcome);
+    const generation = this.#generation;
     this.#unsettled++;
     outcome.catch(() => "error").then((value) => {
+      if (generation !== this.#generation) return;
       this.#unsettled--;
       this.#arrive(event, token, value);
     });
@@ -160,6 +172,13 @@ export class FakeInbox implements InboxPort {
   /** Delivers the oldest `count` of what is held. */
   deliver(count = Infinity): void {
     while (count-- > 0 && this.#queue.length > 0) this.#hand(this.#queue.shift()!);
+  }
+
+  /** Drops what is held or not yet settled. */
+  clear(): void {
+    this.#generation++;
+    this.#queue = [];
+    this.#unsettled = 0;
   }
 
   /** What is held or not yet settled. */
@@ -220,6 +239,11 @@ export class FakeStream implements StreamBackend {
   /** Whether the device waits for input. */
   get reading(): boolean {
     return this.#reader !== undefined;
+  }
+
+  /** The device forgot its read. */
+  abandon(): void {
+    this.#reader = undefined;
   }
 
   /** Types text or bytes; `null` ends the input. */
@@ -285,6 +309,11 @@ export class FakeNet implements NetBackend {
     return this.#incoming.length;
   }
 
+  /** The device forgot its receive. */
+  abandon(): void {
+    this.#receiver = undefined;
+  }
+
   /** Lets packets arrive. */
   arrive(...packets: Packet[]): void {
     this.#incoming.push(...packets);
@@ -344,13 +373,15 @@ export interface FakeServices extends CoreServices {
   entropy: FakeEntropy;
   /** Connects the inbox to the device, refreshes it as core does after build, and returns it. */
   bind<D extends Device>(device: D): D;
+  /** Gives the bound device another state as core does on reset and restore: all results to come are dropped. */
+  restore(state: Plain): void;
 }
 
 /** Makes the services for one device under test. */
 export function fakeServices(options: FakeOptions = {}): FakeServices {
   const inbox = new FakeInbox();
   const powerLog: string[] = [];
-  return {
+  const services: FakeServices = {
     irq: new FakeIrq(),
     dma: new FakeDma(options.ramSize ?? 1 << 20, options),
     clock: new FakeClock(),
@@ -368,5 +399,16 @@ export function fakeServices(options: FakeOptions = {}): FakeServices {
       device.refresh?.();
       return device;
     },
+    restore(state) {
+      inbox.clear();
+      services.dma.forgetLoans();
+      services.stream.abandon();
+      services.net.abandon();
+      services.irq.set(false);
+      const device = inbox.device!;
+      device.state = state;
+      device.refresh?.();
+    },
   };
+  return services;
 }

@@ -269,11 +269,13 @@ class FloatFunction {
     const rounded = f.get(integral);
     f.set(integral, trunc(a));
     const rounding = (rm: number, value: F64) => f.if(f.i32.eq(this.#rm, f.const32(rm)), () => f.set(integral, value));
+    f.openIf(f.i32.ne(this.#rm, f.const32(RM.RTZ))); // a cast in most languages: done already
     rounding(RM.RNE, nearest(a));
     rounding(RM.RDN, floor(a));
     rounding(RM.RUP, ceil(a));
     const half = ge(abs(sub(a, rounded)), f.constF64(0.5));
     rounding(RM.RMM, add(rounded, copysign(f.select(half, f.constF64(1), f.constF64(0)), a)));
+    f.close();
 
     const unsigned = name.endsWith("u");
     const width = name.startsWith("w") ? 32 : 64;

@@ -1,0 +1,97 @@
+// Reads Debian packages and xz streams piece by piece (deb(5), ar(5)); xz and tar by libraries that nothing else loads.
+
+import { ImageError } from "./errors.ts";
+
+/** A regular file inside a package. */
+export interface PackedFile {
+  /** Without a leading `./` or `/`. */
+  readonly path: string;
+  stream(): ReadableStream<Uint8Array>;
+  bytes(): Promise<Uint8Array>;
+}
+
+const AR = { magic: "!<arch>\n", header: 60, nameEnd: 16, sizeStart: 48, sizeEnd: 58 };
+const CHUNK_SIZE = 64 * 1024;
+
+/** The regular files in the package at `path`, in order; one must be read, if at all, before the next is asked for. */
+export async function* packageFiles(path: string): AsyncGenerator<PackedFile> {
+  const { TarFile, untar } = await import("multitars");
+  using file = await Deno.open(path);
+  const { name, size } = await findData(file, path);
+  for await (const entry of untar(decompressed(name, pieces(file, size)))) {
+    if (!(entry instanceof TarFile)) continue;
+    yield {
+      path: entry.name.replace(/^\.?\/+/, ""),
+      stream: () => entry.stream(),
+      bytes: () => entry.bytes(),
+    };
+  }
+}
+
+/** Decompresses an xz stream. Throws an {@linkcode ImageError} when it is broken. */
+export async function* unxz(compressed: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+  const { default: { XzReadableStream } } = await import("xz-decompress");
+  const reader = new XzReadableStream(ReadableStream.from(compressed)).getReader();
+  try {
+    for (;;) {
+      const { done, value } = await reader.read().catch((error) => {
+        throw error instanceof Error && /get_next_output|null/.test(error.message)
+          ? new ImageError("A compressed file is broken: run the command again")
+          : error;
+      });
+      if (done) return;
+      yield value;
+    }
+  } finally {
+    // The library lets one stream be read at a time, and frees a finished one twice.
+    await reader.cancel().catch(() => {});
+  }
+}
+
+/** All of a short stream. */
+export async function collect(pieces: AsyncIterable<Uint8Array>): Promise<Uint8Array<ArrayBuffer>> {
+  return await new Response(ReadableStream.from(pieces)).bytes();
+}
+
+/** Bytes as the readers here take them. */
+export async function* once(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
+  yield bytes;
+}
+
+/** The bytes of a file, from its current position on. */
+export async function* pieces(file: Deno.FsFile, length: number = Infinity): AsyncGenerator<Uint8Array> {
+  while (length > 0) {
+    const buffer = new Uint8Array(Math.min(CHUNK_SIZE, length));
+    const read = await file.read(buffer);
+    if (read === null) return;
+    length -= read;
+    yield buffer.subarray(0, read);
+  }
+}
+
+/** Puts the file at the start of the package's `data.tar` and tells the member's name and length. */
+async function findData(file: Deno.FsFile, path: string): Promise<{ name: string; size: number }> {
+  const broken = new ImageError(`${path} is not a Debian package`);
+  const text = async (length: number) => new TextDecoder("latin1").decode(await collect(pieces(file, length)));
+  if (await text(AR.magic.length) !== AR.magic) throw broken;
+  for (;;) {
+    const header = await text(AR.header);
+    if (header.length < AR.header) throw broken;
+    const name = header.slice(0, AR.nameEnd).trim().replace(/\/$/, "");
+    const size = Number(header.slice(AR.sizeStart, AR.sizeEnd));
+    if (!Number.isSafeInteger(size) || size < 0) throw broken;
+    if (name.startsWith("data.tar")) return { name, size };
+    await file.seek(size + size % 2, Deno.SeekMode.Current);
+  }
+}
+
+function decompressed(name: string, data: AsyncGenerator<Uint8Array>): AsyncIterable<Uint8Array> {
+  switch (name.slice("data.tar".length)) {
+    case "":
+      return data;
+    case ".xz":
+      return unxz(data);
+    default:
+      throw new ImageError(`Cannot unpack ${name}: wanted data.tar or data.tar.xz`);
+  }
+}

@@ -41,7 +41,11 @@ export const HOST_SOURCES: Sources = {
       throw new Stop(1, `Cannot read ${path}: there is no such file`);
     }
   },
-  findImage,
+  async findImage(name) {
+    const image = await findImage(name);
+    if (!image) throw new Stop(1, `There is no image ${name}: denovisor images pull ${name} gets it`);
+    return image;
+  },
 };
 
 /** The URL against which paths on the command line resolve. */

@@ -5,17 +5,10 @@ import { compute, type FpOp } from "../../../plugins/riscv/softfloat.ts";
 type Kind = "s" | "d" | "w" | "l";
 
 /** What an operation reads: the kind of its operands and how many. */
-export function operandsOf(op: FpOp): { kind: Kind; count: number } {
+function operandsOf(op: FpOp): { kind: Kind; count: number } {
   const [name, format] = op.split(".");
   const kind = format[0] as Kind;
   return { kind, count: name === "fma" ? 3 : /^(add|sub|mul|div|min|max|eq|lt|le)$/.test(name) ? 2 : 1 };
-}
-
-/** Whether an operation's result is binary32, binary64 or neither. */
-export function resultOf(op: FpOp): "s" | "d" | "integer" {
-  const [name, format] = op.split(".");
-  if (name === "s" || name === "d") return name;
-  return /^(add|sub|mul|div|sqrt|fma|min|max)$/.test(name) ? format as "s" | "d" : "integer";
 }
 
 const SHAPE = {

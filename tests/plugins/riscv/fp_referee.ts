@@ -1,17 +1,22 @@
 // QEMU's user-mode emulator as referee of floating point: one small C program with every instruction, asked in bulk.
 
-import { FP_OPS, type FpOp, type Result } from "../../../plugins/riscv/softfloat.ts";
-import { operandsOf, resultOf } from "./fp_operands.ts";
+import { parseBits } from "../../../plugins/riscv/encoding.ts";
+import type { Row } from "../../../plugins/riscv/rows/row.ts";
 
 const COMPILER = "riscv64-linux-gnu-gcc";
 const EMULATOR = "qemu-riscv64";
-const BOX = 0xffff_ffffn << 32n;
 
-/** A question to the referee. */
+/** A question to the referee: an instruction with its source registers, rounding mode in frm, fflags clear. */
 export interface Question {
-  readonly op: FpOp;
+  readonly row: Row;
   readonly rm: number;
   readonly operands: readonly [bigint, bigint, bigint];
+}
+
+/** The destination register, and fflags. */
+export interface Answer {
+  readonly value: bigint;
+  readonly flags: number;
 }
 
 /** What is missing for the referee, or undefined. */
@@ -25,35 +30,20 @@ export function missingReferee(): string | undefined {
   });
 }
 
-/** The emulator's answers, in order. A binary32 result comes without its box; a missing box throws. */
-export async function askReferee(questions: readonly Question[]): Promise<Result[]> {
+/** The emulator's answers, in order. */
+export async function askReferee(rows: readonly Row[], questions: readonly Question[]): Promise<Answer[]> {
   const folder = await Deno.makeTempDir();
   try {
-    await Deno.writeTextFile(`${folder}/referee.c`, program());
+    await Deno.writeTextFile(`${folder}/referee.c`, program(rows));
     await command(COMPILER, ["-O1", "-static", "-o", `${folder}/referee`, `${folder}/referee.c`]);
-    await Deno.writeFile(`${folder}/questions`, encoded(questions));
+    const words = questions.flatMap(({ row, rm, operands }) => [BigInt(rows.indexOf(row)), BigInt(rm), ...operands]);
+    await Deno.writeFile(`${folder}/questions`, new Uint8Array(new BigUint64Array(words).buffer));
     await command(EMULATOR, [`${folder}/referee`, `${folder}/questions`, `${folder}/answers`]);
     const answers = new BigUint64Array((await Deno.readFile(`${folder}/answers`)).buffer);
-    return questions.map(({ op }, i) => ({
-      value: resultOf(op) === "s" ? unboxed(answers[2 * i]) : answers[2 * i],
-      flags: Number(answers[2 * i + 1]),
-    }));
+    return questions.map((_, i) => ({ value: answers[2 * i], flags: Number(answers[2 * i + 1]) }));
   } finally {
     await Deno.remove(folder, { recursive: true });
   }
-}
-
-function unboxed(pattern: bigint): bigint {
-  if (pattern >> 32n !== 0xffff_ffffn) throw new Error(`Not boxed: ${pattern.toString(16)}`);
-  return pattern & 0xffff_ffffn;
-}
-
-function encoded(questions: readonly Question[]): Uint8Array {
-  const words = questions.flatMap(({ op, rm, operands }) => {
-    const boxed = operandsOf(op).kind === "s" ? operands.map((x) => BOX | x) : operands;
-    return [BigInt(FP_OPS.indexOf(op)), BigInt(rm), ...boxed];
-  });
-  return new Uint8Array(new BigUint64Array(words).buffer);
 }
 
 async function command(name: string, args: string[]): Promise<void> {
@@ -61,8 +51,8 @@ async function command(name: string, args: string[]): Promise<void> {
   if (!success) throw new Error(`${name}: ${new TextDecoder().decode(stderr)}`);
 }
 
-function program(): string {
-  const cases = FP_OPS.map((op, number) => `case ${number}: RUN("${assembly(op)}"); break;`);
+function program(rows: readonly Row[]): string {
+  const cases = rows.map((row, number) => `case ${number}: RUN("${assembly(row)}"); break;`);
   return `#include <stdint.h>
 #include <stdio.h>
 #define RUN(text) asm volatile( \\
@@ -81,13 +71,12 @@ int main(int argc, char **argv) {
 `;
 }
 
-function assembly(op: FpOp): string {
-  const { kind, count } = operandsOf(op);
-  const [name] = op.split(".");
-  const conversion = /^(w|l|s|d)u?$/.test(name);
-  const mnemonic = conversion ? `fcvt.${op}` : name === "fma" ? `f${op.replace("fma", "madd")}` : `f${op}`;
-  const target = resultOf(op) === "integer" ? "%[value]" : "ft3";
-  const sources = kind === "s" || kind === "d" ? ["ft0", "ft1", "ft2"].slice(0, count) : ["%[a]"];
-  const read = target === "ft3" ? "\\n fmv.x.d %[value], ft3" : "";
-  return `${mnemonic} ${[target, ...sources].join(", ")}${read}`;
+function assembly({ name, bits }: Row): string {
+  const { fields } = parseBits(bits);
+  const toInteger = fields.has("rd");
+  const sources = fields.has("rs1")
+    ? ["%[a]"]
+    : ["fs1", "fs2", "fs3"].flatMap((field, i) => fields.has(field as "fs1") ? [`ft${i}`] : []);
+  const read = toInteger ? "" : "\\n fmv.x.d %[value], ft3";
+  return `${name} ${[toInteger ? "%[value]" : "ft3", ...sources].join(", ")}${read}`;
 }

@@ -2,7 +2,7 @@
 
 import { paint } from "../text.ts";
 
-const BAR = { width: 28, full: "█", empty: "░" };
+const BAR = { width: 20, full: "█", empty: "░" };
 const REDRAW_MS = 80;
 const MIB = 1024 * 1024;
 
@@ -50,26 +50,27 @@ export class Progress {
     this.note(`${this.#output.terminal ? paint.bold("Warning:") : "Warning:"} ${text}`);
   }
 
-  /** Begins work on `total` bytes. */
-  begin(label: string, total: number): void {
-    [this.#label, this.#total, this.#done, this.#drawn] = [label, total, 0, 0];
+  /** Does `work` on `total` bytes; it tells how many more are done. */
+  async during<T>(label: string, total: number, work: (advance: (bytes: number) => void) => Promise<T>): Promise<T> {
+    [this.#label, this.#total, this.#done] = [label, total, 0];
     this.#started = performance.now();
     if (this.#output.terminal) this.#draw();
     else this.note(`${label} (${mebibytes(total)})`);
+    try {
+      const result = await work((bytes) => this.#advance(bytes));
+      this.#done = total;
+      return result;
+    } finally {
+      if (this.#output.terminal) {
+        this.#draw();
+        this.#output.write("\n");
+      }
+    }
   }
 
-  /** So many bytes more are done. */
-  advance(bytes: number): void {
+  #advance(bytes: number): void {
     this.#done += bytes;
-    if (!this.#output.terminal || performance.now() - this.#drawn < REDRAW_MS) return;
-    this.#draw();
-  }
-
-  /** The work is done, or given up. */
-  end(): void {
-    if (!this.#output.terminal) return;
-    this.#draw();
-    this.#output.write("\n");
+    if (this.#output.terminal && performance.now() - this.#drawn > REDRAW_MS) this.#draw();
   }
 
   #draw(): void {

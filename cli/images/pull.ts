@@ -3,7 +3,7 @@
 import { join } from "@std/path";
 import { dependency, findPackages, onePackage, type Package, parseRelease, type Release } from "./archive.ts";
 import { makeDataDisk } from "./data_disk.ts";
-import { download } from "./download.ts";
+import { download, type Expected } from "./download.ts";
 import { ImageError, InterruptedError, NoMirrorError, reason } from "./errors.ts";
 import { GUEST_MODULES } from "./guest_init.ts";
 import { initramfs } from "./initramfs.ts";
@@ -112,8 +112,7 @@ class Pull {
     const busyboxFile = await this.#fetch(mirror, busybox);
     const kernelFile = await this.#fetch(mirror, kernel);
 
-    this.#progress.note("Building the image");
-    const modules = await this.#unpackKernel(kernelFile);
+    const modules = await this.#unpackKernel(kernelFile, kernel);
     const archive = initramfs(await this.#unpackBusybox(busyboxFile), modules);
     await Deno.writeFile(join(this.#staging, IMAGE_FILES.initrd), archive);
     await Promise.all([kernelFile, busyboxFile].map((path) => Deno.remove(path)));
@@ -174,35 +173,21 @@ class Pull {
 
   async #fetch(mirror: string, found: Package): Promise<string> {
     const path = join(this.#staging, `${found.name}.deb`);
-    await this.#download(`${found.name} ${found.version}`, `${mirror}/${found.path}`, path, found);
+    await this.#download(found.name, `${mirror}/${found.path}`, path, found);
     return path;
   }
 
-  async #download(label: string, url: string, path: string, expected: Package | { size: number; sha256: string }) {
-    this.#progress.begin(label, expected.size);
-    const advance = (bytes: number) => this.#progress.advance(bytes);
-    try {
-      await download(url, path, { expected, signal: this.#signal, advance });
-    } finally {
-      this.#progress.end();
-    }
+  async #download(label: string, url: string, path: string, expected: Expected): Promise<void> {
+    const signal = this.#signal;
+    await this.#progress.during(label, expected.size, (advance) => download(url, path, { expected, signal, advance }));
   }
 
-  /** Writes the kernel into its place and gives the modules, by path. */
-  async #unpackKernel(packagePath: string): Promise<Map<string, Uint8Array>> {
-    const packed = new Map<string, Uint8Array>();
-    let hasKernel = false;
-    for await (const { path, stream, bytes } of packageFiles(packagePath)) {
-      this.#signal.throwIfAborted();
-      if (/^boot\/vmlinux-/.test(path)) {
-        await Deno.writeFile(join(this.#staging, IMAGE_FILES.kernel), stream(), { signal: this.#signal });
-        hasKernel = true;
-        continue;
-      }
-      const module = /^(?:usr\/)?lib\/modules\/[^/]+\/kernel\/(.*)\.ko\.xz$/.exec(path)?.[1];
-      if (module && GUEST_MODULES.some(({ path }) => path === module)) packed.set(module, await bytes());
-      if (hasKernel && packed.size === GUEST_MODULES.length) break;
-    }
+  async #unpackKernel(packagePath: string, { size }: Package): Promise<Map<string, Uint8Array>> {
+    const { hasKernel, packed } = await this.#progress.during(
+      "unpacking the kernel",
+      size,
+      (advance) => this.#takeKernel(packagePath, advance),
+    );
     if (!hasKernel) throw new ImageError("The kernel's package holds no kernel: give another --mirror");
     await this.#checkKernel();
 
@@ -213,6 +198,26 @@ class Pull {
       modules.set(path, await collect(unxz(once(module))));
     }
     return modules;
+  }
+
+  /** Writes the kernel into its place and gives the modules, by path, as they are packed. */
+  async #takeKernel(
+    packagePath: string,
+    advance: (bytes: number) => void,
+  ): Promise<{ hasKernel: boolean; packed: Map<string, Uint8Array> }> {
+    const packed = new Map<string, Uint8Array>();
+    let hasKernel = false;
+    for await (const { path, stream, bytes } of packageFiles(packagePath, advance)) {
+      this.#signal.throwIfAborted();
+      if (/^boot\/vmlinux-/.test(path)) {
+        await Deno.writeFile(join(this.#staging, IMAGE_FILES.kernel), stream(), { signal: this.#signal });
+        hasKernel = true;
+      }
+      const module = /^(?:usr\/)?lib\/modules\/[^/]+\/kernel\/(.*)\.ko\.xz$/.exec(path)?.[1];
+      if (module && GUEST_MODULES.some(({ path }) => path === module)) packed.set(module, await bytes());
+      if (hasKernel && packed.size === GUEST_MODULES.length) break;
+    }
+    return { hasKernel, packed };
   }
 
   async #checkKernel(): Promise<void> {

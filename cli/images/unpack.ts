@@ -13,12 +13,18 @@ export interface PackedFile {
 const AR = { magic: "!<arch>\n", header: 60, nameEnd: 16, sizeStart: 48, sizeEnd: 58 };
 const CHUNK_SIZE = 64 * 1024;
 
-/** The regular files in the package at `path`, in order; one must be read, if at all, before the next is asked for. */
-export async function* packageFiles(path: string): AsyncGenerator<PackedFile> {
+/**
+ * The regular files in the package at `path`, in order; one must be read, if at all, before the next is asked for.
+ * `advance` hears how many of the package's bytes were read.
+ */
+export async function* packageFiles(
+  path: string,
+  advance: (bytes: number) => void = () => {},
+): AsyncGenerator<PackedFile> {
   const { TarFile, untar } = await import("multitars");
   using file = await Deno.open(path);
   const { name, size } = await findData(file, path);
-  for await (const entry of untar(decompressed(name, pieces(file, size)))) {
+  for await (const entry of untar(decompressed(name, pieces(file, size, advance)))) {
     if (!(entry instanceof TarFile)) continue;
     yield {
       path: entry.name.replace(/^\.?\/+/, ""),
@@ -58,13 +64,18 @@ export async function* once(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
   yield bytes;
 }
 
-/** The bytes of a file, from its current position on. */
-export async function* pieces(file: Deno.FsFile, length: number = Infinity): AsyncGenerator<Uint8Array> {
+/** The bytes of a file, from its current position on; `advance` hears how many. */
+export async function* pieces(
+  file: Deno.FsFile,
+  length: number = Infinity,
+  advance: (bytes: number) => void = () => {},
+): AsyncGenerator<Uint8Array> {
   while (length > 0) {
     const buffer = new Uint8Array(Math.min(CHUNK_SIZE, length));
     const read = await file.read(buffer);
     if (read === null) return;
     length -= read;
+    advance(read);
     yield buffer.subarray(0, read);
   }
 }

@@ -1,3 +1,5 @@
+// Tests devices/clint.ts.
+
 import { assert, assertEquals } from "@std/assert";
 import clint from "../../devices/clint.ts";
 import { fakeServices } from "../support/fake_services.ts";

@@ -1,3 +1,5 @@
+// Tests devices/goldfish_rtc.ts.
+
 import { assert, assertEquals } from "@std/assert";
 import rtc from "../../devices/goldfish_rtc.ts";
 import { fakeServices } from "../support/fake_services.ts";

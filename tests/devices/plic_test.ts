@@ -1,3 +1,5 @@
+// Tests devices/plic.ts against the PLIC specification.
+
 import { assert, assertEquals } from "@std/assert";
 import plic from "../../devices/plic.ts";
 import { fakeServices } from "../support/fake_services.ts";

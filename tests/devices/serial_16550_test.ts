@@ -1,3 +1,5 @@
+// Tests devices/serial_16550.ts against the data sheet.
+
 import { assert, assertEquals } from "@std/assert";
 import type { Plain } from "../../core/plugin.ts";
 import serial from "../../devices/serial_16550.ts";

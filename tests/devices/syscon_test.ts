@@ -1,3 +1,5 @@
+// Tests devices/syscon.ts.
+
 import { assertEquals } from "@std/assert";
 import syscon from "../../devices/syscon.ts";
 import { fakeServices } from "../support/fake_services.ts";

@@ -1,7 +1,15 @@
 // The public API of denovisor: describe a machine as plain data, create it, run it.
 
-import type { Bytes, Host, MachineDescription, PluginDefinition } from "./core/plugin.ts";
+import { buildMachine } from "./core/build.ts";
+import { Hypervisor as CoreHypervisor } from "./core/hypervisor.ts";
+import type { InboxEvent } from "./core/inbox.ts";
+import type { Machine as CoreMachine, MachineStatus } from "./core/machine.ts";
+import type { Host, MachineDescription, PluginDefinition } from "./core/plugin.ts";
+import type { Builtins } from "./core/registry.ts";
+import { createWebHost } from "./plugins/web_host.ts";
+import { type HostStream, webStream } from "./plugins/web_streams.ts";
 
+export type { HostStream, InboxEvent, MachineStatus };
 export * from "./core/plugin.ts";
 export { decodeTree, formatTree, type TreeNode } from "./core/device_tree.ts";
 export * as schema from "./core/schema.ts";
@@ -17,17 +25,6 @@ export {
   type Schema,
   string,
 } from "./core/schema.ts";
-
-/** A byte stream of a machine, seen from the host. */
-export interface HostStream {
-  /** What the guest sends. It ends when the machine is disposed. */
-  readonly readable: ReadableStream<Bytes>;
-  /** What the guest receives, as fast as its driver takes it. */
-  readonly writable: WritableStream<Bytes>;
-}
-
-/** What a machine is doing. It is created `"paused"`. */
-export type MachineStatus = "paused" | "running" | "off" | "failed" | "disposed";
 
 /** A machine: guest RAM, CPUs and devices. */
 export interface Machine extends AsyncDisposable {
@@ -72,20 +69,129 @@ export interface MachineOptions {
   readonly log?: (line: string) => void;
   /** Fixes the instructions of a quantum, which otherwise adapts to the host's speed. */
   readonly quantum?: number;
+  /** Gets every input to the guest as it is delivered: a log of the run. */
+  readonly record?: (event: InboxEvent) => void;
 }
 
 /** What several machines share: hubs, loaded plugins, turns on the thread. Disposing it disposes its machines. */
-export interface Hypervisor extends AsyncDisposable {
-  /** The object of that key, made at the first ask. */
-  shared<T>(key: string, make: () => T): T;
+export type Hypervisor = CoreHypervisor;
+
+/** The plugins that come with the package. Each is loaded when a description names it. */
+const BUILTINS: Builtins = {
+  clint: () => import("./devices/clint.ts"),
+  goldfish_rtc: () => import("./devices/goldfish_rtc.ts"),
+  plic: () => import("./devices/plic.ts"),
+  serial_16550: () => import("./devices/serial_16550.ts"),
+  syscon: () => import("./devices/syscon.ts"),
+  virtio_blk: () => import("./devices/virtio_blk.ts"),
+  virtio_console: () => import("./devices/virtio_console.ts"),
+  virtio_net: () => import("./devices/virtio_net.ts"),
+  virtio_rng: () => import("./devices/virtio_rng.ts"),
+  file_disk: () => import("./plugins/file_disk.ts"),
+  file_stream: () => import("./plugins/file_stream.ts"),
+  hub_net: () => import("./plugins/hub_net.ts"),
+  memory_disk: () => import("./plugins/memory_disk.ts"),
+  null_stream: () => import("./plugins/null_stream.ts"),
+  random_entropy: () => import("./plugins/random_entropy.ts"),
+  stdio_console: () => import("./plugins/stdio_console.ts"),
+  riscv: () => import("./plugins/riscv/engine.ts"),
+  riscv_virt: () => import("./plugins/riscv_virt/board.ts"),
+};
+
+/** Creates a hypervisor. `host` replaces the port to the host, e.g. by one with a fake clock. */
+export function createHypervisor(options: { readonly host?: Host } = {}): Hypervisor {
+  const host = options.host ?? createWebHost(async (specifier) => (await import(specifier)).default);
+  return new CoreHypervisor(host, BUILTINS);
 }
 
-/** Creates a hypervisor. `host` replaces the port to the host, e.g. with a fake clock. */
-export function createHypervisor(_options: { readonly host?: Host } = {}): Hypervisor {
-  throw new Error("not built yet");
+/**
+ * Builds a machine from its description: checked as a whole before anything is opened, created paused. Throws a
+ * `TypeError` or `RangeError` with one sentence that names the place of what is wrong.
+ */
+export async function createMachine(
+  description: MachineDescription,
+  { hypervisor, signal, ...options }: MachineOptions = {},
+): Promise<Machine> {
+  signal?.throwIfAborted();
+  const own = hypervisor ? undefined : createHypervisor();
+  const core = await buildMachine(description, { ...options, hypervisor: hypervisor ?? own! });
+  const machine = new WebMachine(core, own, signal);
+  if (!signal?.aborted) return machine;
+  await machine[Symbol.asyncDispose]();
+  throw signal.reason;
 }
 
-/** Builds a machine from its description: checked as a whole before anything is opened, and created paused. */
-export function createMachine(_description: MachineDescription, _options: MachineOptions = {}): Promise<Machine> {
-  throw new Error("not built yet");
+/** A machine of core's with the web's streams and signals. */
+class WebMachine implements Machine {
+  readonly streams: Readonly<Record<string, HostStream>>;
+  readonly #core: CoreMachine;
+  readonly #hypervisor: Hypervisor | undefined;
+  readonly #signal: AbortSignal | undefined;
+  readonly #abort = (): Promise<void> => this.#dispose(this.#signal!.reason);
+
+  constructor(core: CoreMachine, hypervisor: Hypervisor | undefined, signal: AbortSignal | undefined) {
+    this.#core = core;
+    this.#hypervisor = hypervisor;
+    this.#signal = signal;
+    this.streams = Object.fromEntries([...core.pipes].map(([device, pipe]) => [device, webStream(pipe)]));
+    signal?.addEventListener("abort", this.#abort);
+  }
+
+  get name(): string {
+    return this.#core.name;
+  }
+
+  get status(): MachineStatus {
+    return this.#core.status;
+  }
+
+  get console(): HostStream {
+    const [first] = Object.values(this.streams);
+    if (first) return first;
+    throw new TypeError(
+      `Machine ${this.name} has no console: every stream device has a back end of its own, or none is`,
+    );
+  }
+
+  run(): Promise<{ code: number }> {
+    return this.#core.run();
+  }
+
+  pause(): Promise<void> {
+    return this.#core.pause();
+  }
+
+  resume(): void {
+    this.#core.resume();
+  }
+
+  reset(): Promise<void> {
+    return this.#core.reset();
+  }
+
+  powerOff(code?: number): void {
+    this.#core.powerOff(code);
+  }
+
+  stats(): Record<string, number> {
+    return this.#core.stats();
+  }
+
+  stateHash(): Promise<string> {
+    return this.#core.stateHash();
+  }
+
+  deviceTree(): Uint8Array {
+    return this.#core.deviceTree();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.#dispose();
+  }
+
+  async #dispose(reason?: unknown): Promise<void> {
+    this.#signal?.removeEventListener("abort", this.#abort);
+    await this.#core.dispose(reason);
+    await this.#hypervisor?.[Symbol.asyncDispose]();
+  }
 }

@@ -70,7 +70,12 @@ class NamedAlarm implements Alarm {
   deadline: Nanos = Infinity;
   readonly #changed: (alarm: NamedAlarm, before: Nanos) => void;
 
-  constructor(readonly fire: () => void, changed: (alarm: NamedAlarm, before: Nanos) => void) {
+  constructor(
+    readonly owner: string,
+    readonly name: string,
+    readonly fire: () => void,
+    changed: (alarm: NamedAlarm, before: Nanos) => void,
+  ) {
     this.#changed = changed;
   }
 
@@ -92,33 +97,39 @@ class NamedAlarm implements Alarm {
 /** Deadlines by owner and name, of the alarms that are set. */
 export type SavedAlarms = { [owner: string]: { [alarm: string]: Nanos } };
 
+/** What alarms ask for. */
+export interface AlarmsOptions {
+  readonly time: TimeSource;
+  /** Told when the next deadline has moved forward. */
+  readonly earlier: (deadline: Nanos) => void;
+  /** Told when an alarm throws. */
+  readonly failed: (owner: string, alarm: string, error: unknown) => void;
+}
+
 /** All alarms of a machine. */
 export class Alarms {
-  readonly #time: TimeSource;
-  readonly #earlier: (deadline: Nanos) => void;
+  readonly #options: AlarmsOptions;
   readonly #alarms = new Map<string, Map<string, NamedAlarm>>();
   /** The same alarms in the order they were made, which decides between equal deadlines. */
   readonly #order: NamedAlarm[] = [];
   #next: Nanos = Infinity;
 
-  /** `earlier` is told when the next deadline has moved forward. */
-  constructor(time: TimeSource, earlier: (deadline: Nanos) => void) {
-    this.#time = time;
-    this.#earlier = earlier;
+  constructor(options: AlarmsOptions) {
+    this.#options = options;
   }
 
   /** The clock of one device (or of the engine): its alarms' names are its own. */
   clock(owner: string): Clock {
     const names = new Map<string, NamedAlarm>();
     this.#alarms.set(owner, names);
-    const time = this.#time;
+    const { time } = this.#options;
     return {
       get now() {
         return time.now;
       },
       alarm: (name, fire) => {
         if (names.has(name)) throw new TypeError(`Cannot create alarm ${owner}.${name}: there is one`);
-        const alarm = new NamedAlarm(fire, (alarm, before) => this.#moved(alarm, before));
+        const alarm = new NamedAlarm(owner, name, fire, (alarm, before) => this.#moved(alarm, before));
         names.set(name, alarm);
         this.#order.push(alarm);
         return alarm;
@@ -139,7 +150,11 @@ export class Alarms {
       // One that fired before may have moved or cancelled this one.
       if (alarm.deadline > now) continue;
       alarm.cancel();
-      alarm.fire();
+      try {
+        alarm.fire();
+      } catch (error) {
+        this.#options.failed(alarm.owner, alarm.name, error);
+      }
     }
   }
 
@@ -173,7 +188,7 @@ export class Alarms {
   #moved(alarm: NamedAlarm, before: Nanos): void {
     if (alarm.deadline < this.#next) {
       this.#next = alarm.deadline;
-      this.#earlier(alarm.deadline);
+      this.#options.earlier(alarm.deadline);
     } else if (before === this.#next) {
       this.#scan();
     }

@@ -20,17 +20,19 @@ export class GuestMemory implements Dma {
   /** All of RAM. */
   readonly bytes: Bytes;
   readonly #view: DataView<ArrayBufferLike>;
-  readonly #options: MemoryOptions;
+  /** Whether loans are private copies; RAM itself is then never lent. */
+  readonly privateLoans: boolean;
+  readonly #written: (at: Address, length: number) => void;
   readonly #dirty: Uint8Array;
   readonly #loans = new Set<Loan>();
-  #settled: (() => void)[] = [];
 
   constructor(ram: Ram, options: MemoryOptions) {
     this.base = ram.base;
     this.size = ram.size;
     this.bytes = new Uint8Array(ram.buffer, ram.offset, ram.size);
     this.#view = new DataView(ram.buffer, ram.offset, ram.size);
-    this.#options = options;
+    this.privateLoans = options.privateLoans;
+    this.#written = options.written;
     this.#dirty = new Uint8Array((ram.size >>> PAGE_SHIFT) + 1);
   }
 
@@ -68,7 +70,7 @@ export class GuestMemory implements Dma {
     const offset = this.#offset(at, length);
     const ram = this.bytes.subarray(offset, offset + length);
     const loan = new Loan(
-      this.#options.privateLoans ? ram.slice() : ram,
+      this.privateLoans ? ram.slice() : ram,
       access === "write" ? length : 0,
       (loan, written) => this.#giveBack(loan, offset, length, written),
     );
@@ -81,15 +83,9 @@ export class GuestMemory implements Dma {
     return this.#loans.size;
   }
 
-  /** Settles as soon as nothing is lent. */
-  settled(): Promise<void> {
-    if (this.#loans.size === 0) return Promise.resolve();
-    return new Promise((resolve) => this.#settled.push(resolve));
-  }
-
   /** Forgets the private copies that are out: giving one back changes nothing any more. Loans of RAM itself stay. */
   forgetPrivateLoans(): void {
-    if (this.#options.privateLoans) this.#loans.clear();
+    if (this.privateLoans) this.#loans.clear();
   }
 
   /** Numbers of the pages that devices have written since the last call, in order. */
@@ -106,13 +102,9 @@ export class GuestMemory implements Dma {
     }
     if (!this.#loans.delete(loan)) return;
     if (written > 0) {
-      if (this.#options.privateLoans) this.bytes.set(loan.bytes.subarray(0, written), offset);
+      if (this.privateLoans) this.bytes.set(loan.bytes.subarray(0, written), offset);
       this.#touch(offset, written);
     }
-    if (this.#loans.size > 0) return;
-    const waiting = this.#settled;
-    this.#settled = [];
-    for (const resolve of waiting) resolve();
   }
 
   /** The place in RAM of a guest-given range. Written so that NaN does not pass. */
@@ -126,7 +118,7 @@ export class GuestMemory implements Dma {
     if (length === 0) return;
     const last = (offset + length - 1) >>> PAGE_SHIFT;
     for (let page = offset >>> PAGE_SHIFT; page <= last; page++) this.#dirty[page] = 1;
-    this.#options.written(this.base + offset, length);
+    this.#written(this.base + offset, length);
   }
 }
 

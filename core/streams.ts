@@ -140,14 +140,24 @@ export interface Guarded<T> {
   abandon(): void;
 }
 
-/**
- * A stream with one reader's call at a time, and writes in order even from several writers. With `hold`, writers are
- * never asked to wait: `hold` gets the promise instead, and stops the machine until it settles.
- */
-export function guardStream(backend: StreamBackend, hold?: (until: Promise<void>) => void): Guarded<StreamBackend> {
+/** How {@linkcode guardStream} treats output that the host is slow to take. */
+export interface StreamOptions {
+  /** Stops the machine until the promise settles. */
+  readonly hold: (until: Promise<void>) => void;
+  /** Whether the device's writes hold the machine too, so that the host's speed can not show (instruction clock). */
+  readonly holdWrites: boolean;
+}
+
+/** A guarded stream, and a way to print on it for a caller that can not wait, such as firmware. */
+export interface GuardedStream extends Guarded<StreamBackend> {
+  print(bytes: Bytes): void;
+}
+
+/** A stream with one reader's call at a time, and writes in order even from two writers. */
+export function guardStream(backend: StreamBackend, { hold, holdWrites }: StreamOptions): GuardedStream {
   const intake = new Intake<Bytes>((max) => backend.read(max), splitBytes);
   let writing: Promise<void> | undefined;
-  const ordered = (bytes: Bytes): void | Promise<void> => {
+  const write = (bytes: Bytes): void | Promise<void> => {
     const copy = writing && bytes.slice();
     const done = copy ? writing!.then(() => backend.write(copy)) : backend.write(bytes);
     if (!(done instanceof Promise)) return;
@@ -156,13 +166,14 @@ export function guardStream(backend: StreamBackend, hold?: (until: Promise<void>
     });
     return writing = settled;
   };
-  const held = (bytes: Bytes): void => {
-    const done = ordered(bytes);
-    if (done) hold!(done);
+  const print = (bytes: Bytes): void => {
+    const done = write(bytes);
+    if (done) hold(done);
   };
   return {
-    service: { read: (max) => intake.take(max), write: hold ? held : ordered, close: () => backend.close?.() },
+    service: { read: (max) => intake.take(max), write: holdWrites ? print : write },
     abandon: () => intake.abandon(),
+    print,
   };
 }
 
@@ -178,7 +189,6 @@ export function guardNet(backend: NetBackend): Guarded<NetBackend> {
       send: (packet) => backend.send(packet),
       receive: (max) => intake.take(max),
       linkChange: backend.linkChange && (() => backend.linkChange!()),
-      close: () => backend.close?.(),
     },
     abandon: () => intake.abandon(),
   };

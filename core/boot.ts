@@ -1,0 +1,67 @@
+// Boot files: read when they are needed, so that a kernel of 31 MB is not kept for a reset that may never come.
+
+import type { CheckedDescription } from "./description.ts";
+import type { GuestMemory } from "./memory.ts";
+import {
+  type Board,
+  type BootContext,
+  type BootFiles,
+  type Bytes,
+  DmaFault,
+  type Engine,
+  type Host,
+} from "./plugin.ts";
+
+/** What booting needs. */
+export interface BootOptions {
+  readonly host: Pick<Host, "resolve" | "readFile">;
+  readonly base: string | undefined;
+  readonly files: CheckedDescription["boot"];
+  readonly board: Board;
+  readonly engine: Engine;
+  readonly memory: GuestMemory;
+  readonly devices: BootContext["devices"];
+}
+
+/** A function that reads the boot files, lets the board load them and start, and gives the device tree. */
+export function bootLoader(options: BootOptions): () => Promise<Bytes> {
+  const { board, engine, memory, devices, files } = options;
+  const write = (at: number, bytes: Bytes): void => {
+    try {
+      memory.write(at, bytes);
+    } catch (error) {
+      if (!(error instanceof DmaFault)) throw error;
+      const [start, end] = [memory.base, memory.base + memory.size].map((address) => `0x${address.toString(16)}`);
+      throw new RangeError(
+        `Cannot load ${bytes.length} bytes at 0x${at.toString(16)}: RAM reaches from ${start} to ${end}`,
+      );
+    }
+  };
+  return async () => {
+    const context = {
+      engine,
+      files: {
+        kernel: await read("kernel", options),
+        initrd: await read("initrd", options),
+        bios: await read("bios", options),
+        append: files.append,
+      },
+      write,
+      devices,
+      timebase: board.timebase,
+    };
+    board.boot(context);
+    return board.describe(context);
+  };
+}
+
+async function read(which: "kernel" | "initrd" | "bios", options: BootOptions): Promise<BootFiles["kernel"]> {
+  const { host, base, files: { [which]: file } } = options;
+  if (typeof file !== "string") return file;
+  try {
+    return await host.readFile(host.resolve(file, base));
+  } catch (cause) {
+    const why = cause instanceof Error ? cause.message : String(cause);
+    throw new Error(`Cannot read ${which} ${file}: ${why}`, { cause });
+  }
+}

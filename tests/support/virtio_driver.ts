@@ -1,8 +1,7 @@
 // The driver's side of virtio over MMIO, for tests: virtio 1.2 sections 2.7, 3.1 and 4.2.
 
 import type { Address, Bytes, Device, Dma, Width } from "../../core/plugin.ts";
-import { INTERRUPT, STATUS } from "../../devices/virtio/device.ts";
-import { FEATURE } from "../../devices/virtio/device.ts";
+import { FEATURE, INTERRUPT, STATUS } from "../../devices/virtio/device.ts";
 import { REG } from "../../devices/virtio/mmio.ts";
 import { RAM_BASE } from "./fake_services.ts";
 
@@ -76,8 +75,17 @@ export class VirtioDriver {
     return (this.read(REG.Status) & STATUS.FEATURES_OK) !== 0;
   }
 
-  /** Resets the device and brings it up, with all features offered but `without`, and queues of the given sizes. */
-  start({ without = [], sizes = [] }: { without?: readonly number[]; sizes?: readonly number[] } = {}): this {
+  /**
+   * Resets the device and brings it up, with all features offered but `without`, and queues of the given sizes; not
+   * quite up with `live: false`, for {@linkcode goLive}.
+   */
+  start(
+    { without = [], sizes = [], live = true }: {
+      without?: readonly number[];
+      sizes?: readonly number[];
+      live?: boolean;
+    } = {},
+  ): this {
     this.#free = this.#begin;
     const features = this.offered().filter((bit) => !without.includes(bit));
     if (!this.negotiate(features)) throw new Error("the device refused the features");
@@ -88,8 +96,13 @@ export class VirtioDriver {
       if (maximum === 0) break;
       this.queues.push(new DriverQueue(this, index, sizes[index] ?? Math.min(16, maximum), features));
     }
-    this.write(REG.Status, this.read(REG.Status) | STATUS.DRIVER_OK);
+    if (live) this.goLive();
     return this;
+  }
+
+  /** Tells the device to begin. */
+  goLive(): void {
+    this.write(REG.Status, this.read(REG.Status) | STATUS.DRIVER_OK);
   }
 
   /** Whether the device said that it needs a reset. */

@@ -404,6 +404,8 @@ export interface EngineContext<C> {
   readonly timebase: number;
   /** Whether time is counted in instructions: then nothing but `retired` and inputs may show. */
   readonly deterministic: boolean;
+  /** Writes to the machine's first stream, for firmware's own console. */
+  readonly console: (bytes: Bytes) => void;
   /** Absent when the guest brings its own firmware. */
   readonly firmware?: Firmware;
   readonly power: Power;

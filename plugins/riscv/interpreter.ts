@@ -113,10 +113,11 @@ export class Handlers implements HandlerNumbers {
   }
 }
 
-/** The module with the interpreter: it exports `run(hart) → status`. */
+/** The module with the interpreter: it exports `run(hart) → status`. `fused`: see {@linkcode addFloatFunctions}. */
 export function interpreterModule(
   handlers: Handlers,
   memory: { pages: number; shared: boolean },
+  fused: boolean,
 ): Uint8Array<ArrayBuffer> {
   const module = new ModuleBuilder(memory);
   const imports = {} as Imports;

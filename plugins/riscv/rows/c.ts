@@ -13,7 +13,7 @@ export const C: readonly CompressedRow[] = [
     with: { rs1: SP },
     unless: (f) => f.imm === 0,
   },
-  { name: "c.fld", bits: "001 uimm[5:3] rs1' uimm[7:6] X},
+  { name: "c.fld", bits: "001 uimm[5:3] rs1' uimm[7:6] fd' 00", is: "fld" },
   { name: "c.lw", bits: "010 uimm[5:3] rs1' uimm[2|6] rd' 00", is: "lw" },
   { name: "c.ld", bits: "011 uimm[5:3] rs1' uimm[7:6] rd' 00", is: "ld" },
   { name: "c.fsd", bits: "101 uimm[5:3] rs1' uimm[7:6] fs2' 00", is: "fsd" },

@@ -1,0 +1,226 @@
+// The riscv engine: RV64GC harts in WebAssembly made at run time, taking turns on one thread.
+
+import {
+  defineEngine,
+  type Engine,
+  type EngineContext,
+  type EngineDefinition,
+  type Exit,
+  type Plain,
+  type Ram,
+} from "../../core/plugin.ts";
+import { byteSize, object, optional } from "../../core/schema.ts";
+import { CodeCache } from "./code.ts";
+import { hostFuses } from "./fp_probe.ts";
+import { floatSlowPath } from "./fp_wasm.ts";
+import { type HartContext, RiscvHart } from "./hart.ts";
+import { Htif } from "./htif.ts";
+import { INSTRUCTIONS, ISA } from "./instructions.ts";
+import { Handlers, interpreterModule } from "./interpreter.ts";
+import { SLOT } from "./layout.ts";
+import { EngineMemory } from "./memory.ts";
+import { SlowMemory } from "./slow_paths.ts";
+
+/** Steps a hart makes before the next one has its turn. */
+const SLICE = 10_000;
+
+interface Config {
+  /** Memory for predecoded code. */
+  codeCache: number;
+}
+
+class RiscvEngine implements Engine {
+  readonly ram: Ram;
+  readonly harts: readonly RiscvHart[];
+  readonly description: Readonly<Record<string, Plain>> = { isa: ISA, mmu: "riscv,sv57" };
+  readonly #memory: EngineMemory;
+  readonly #code: CodeCache;
+  readonly #slow: SlowMemory;
+  readonly #run: (hart: number) => number;
+  readonly #context: EngineContext<Config>;
+  #retired = 0;
+  #current = 0;
+  #slice = SLICE;
+  #kicked = false;
+  #running = false;
+  #htif?: Htif;
+
+  constructor(context: EngineContext<Config>) {
+    this.#context = context;
+    const { ram, harts, config } = context;
+    const memory = this.#memory = new EngineMemory(ram.base, ram.size, harts, config.codeCache, ram.shared);
+    this.ram = { buffer: memory.wasm.buffer, offset: memory.ramOffset, base: ram.base, size: ram.size };
+    const handlers = new Handlers(INSTRUCTIONS);
+    const code = this.#code = new CodeCache(memory, INSTRUCTIONS, handlers, config.codeCache);
+    const list: RiscvHart[] = this.harts = [];
+    for (let i = 0; i < harts; i++) list.push(new RiscvHart(i, memory, this.#hartContext(i), code));
+    code.onCode = (host) => list.forEach((hart) => hart.mmu.dropWrites(host));
+    code.onDrop = () => {
+      for (const hart of list) hart.mmu.flushFetch();
+      list[this.#current].interrupt();
+    };
+    this.#slow = new SlowMemory(memory, list, code, context.bus);
+    const module = new WebAssembly.Module(
+      interpreterModule(handlers, { pages: memory.pages, shared: ram.shared }, hostFuses()),
+    );
+    const { fetch, decode, crossing, load, store, loadReserved, storeConditional, amo, system } = this.#slow;
+    const instance = new WebAssembly.Instance(module, {
+      env: {
+        memory: memory.wasm,
+        float: floatSlowPath(memory.wasm),
+        ...{ fetch, decode, crossing, load, store, loadReserved, storeConditional, amo, system },
+      },
+    });
+    this.#run = instance.exports.run as (hart: number) => number;
+  }
+
+  get retired(): number {
+    return this.#retired + (this.#running ? this.harts[this.#current].steps - this.#stepsBefore : 0);
+  }
+  #stepsBefore = 0;
+
+  run(instructions: number): Exit {
+    this.#kicked = false;
+    let left = instructions;
+    let idle = 0;
+    while (left > 0) {
+      const hart = this.harts[this.#current];
+      if (hart.hasWork) {
+        idle = 0;
+        left -= this.#turn(hart, Math.min(left, this.#slice));
+      } else if (++idle === this.harts.length) {
+        return { reason: "idle" };
+      }
+      if (this.#slice === 0 || !hart.hasWork || hart.yielded) this.#nextHart();
+      if (this.#htif?.exit) return this.#htif.exit;
+      if (this.#kicked) break;
+    }
+    return { reason: "budget" };
+  }
+
+  kick(): void {
+    this.#kicked = true;
+    this.harts[this.#current].interrupt();
+  }
+
+  invalidate(at: number, length: number): void {
+    const host = this.#memory.host(at, length);
+    if (host < 0) return;
+    this.#code.invalidate(host, length);
+    for (const hart of this.harts) this.#memory.i32[hart.base + SLOT.reservation >> 2] = 0;
+  }
+
+  collectDirty(): number[] {
+    const dirty = this.#code.collectDirty();
+    for (const hart of this.harts) hart.mmu.dropAllWrites();
+    return dirty;
+  }
+
+  reset(): void {
+    this.#code.dropAll();
+    this.#code.onDrop();
+    for (const hart of this.harts) hart.reset();
+    this.#current = 0;
+    this.#slice = SLICE;
+    this.#htif = this.#slow.watch = undefined;
+  }
+
+  htif(tohost: number, fromhost?: number): void {
+    const host = this.#memory.host(tohost, 8);
+    if (host < 0) throw new RangeError(`Cannot watch tohost at 0x${tohost.toString(16)}: it is not in RAM`);
+    this.#code.pin(host);
+    const htif = this.#htif = new Htif(this.#memory, tohost, fromhost, this.#context.console);
+    this.#slow.watch = {
+      at: tohost,
+      stored: () => {
+        htif.stored();
+        if (htif.exit) this.kick();
+      },
+    };
+  }
+
+  save(): Plain {
+    return {
+      retired: this.#retired,
+      current: this.#current,
+      slice: this.#slice,
+      htif: this.#htif?.save(),
+      harts: this.harts.map((hart) => hart.save()),
+    };
+  }
+
+  load(state: Plain): void {
+    const saved = state as { retired: number; current: number; slice: number; htif?: Plain; harts: Plain[] };
+    this.reset();
+    this.#retired = saved.retired;
+    this.#current = saved.current;
+    this.#slice = saved.slice;
+    if (saved.htif) {
+      const { tohost, fromhost } = saved.htif as { tohost: number; fromhost?: number };
+      this.htif(tohost, fromhost);
+    }
+    this.harts.forEach((hart, i) => hart.load(saved.harts[i]));
+  }
+
+  stats(): Record<string, number> {
+    return {
+      instructions: this.retired,
+      decoded: this.#code.decoded,
+      pageWalks: this.harts.reduce((sum, hart) => sum + hart.mmu.misses, 0),
+      traps: this.harts.reduce((sum, hart) => sum + hart.state.traps, 0),
+    };
+  }
+
+  dispose(): void {}
+
+  /** Runs one hart for at most `steps`; gives the steps it made. */
+  #turn(hart: RiscvHart, steps: number): number {
+    this.#stepsBefore = hart.steps;
+    this.#running = true;
+    hart.yielded = false;
+    hart.begin(steps);
+    do {
+      hart.takeInterrupt();
+      if (!hart.hasWork) break;
+      this.#run(hart.base);
+    } while (!this.#kicked && !hart.yielded && hart.proceed());
+    const made = hart.end();
+    this.#running = false;
+    this.#retired += made;
+    this.#slice -= made;
+    return made;
+  }
+
+  #nextHart(): void {
+    // A reservation does not outlive the turn: others may store now.
+    this.#memory.i32[this.harts[this.#current].base + SLOT.reservation >> 2] = 0;
+    this.harts[this.#current].yielded = false;
+    this.#current = (this.#current + 1) % this.harts.length;
+    this.#slice = SLICE;
+  }
+
+  #hartContext(index: number): HartContext {
+    const { clock, timebase, firmware } = this.#context;
+    const nanosPerTick = 1e9 / timebase;
+    return {
+      ticks: () => BigInt(Math.floor(clock.now / nanosPerTick)),
+      alarm: clock.alarm(`stimecmp${index}`, () => this.harts[index].timeReached()),
+      deadline: (ticks) => {
+        const nanos = Math.ceil(Number(ticks) * nanosPerTick);
+        return Number.isSafeInteger(nanos) ? nanos : undefined;
+      },
+      firmware: firmware && ((hart) => firmware.call(hart)),
+    };
+  }
+}
+
+/** The portable engine: it needs no permission and no hardware support. */
+const riscv: EngineDefinition<Config> = defineEngine({
+  name: "riscv",
+  architectures: ["riscv64"],
+  defaultBoard: "riscv_virt",
+  config: object({ codeCache: optional(byteSize, 24 * 2 ** 20) }),
+  probe: () => Promise.resolve({ usable: true }),
+  open: (context) => new RiscvEngine(context),
+});
+export default riscv;

@@ -1,0 +1,597 @@
+// One hart's privileged state: traps, interrupts, CSR access, system instructions (privileged specification 20240411, chapters 3 and 10).
+
+import type { Alarm, Hart, Plain } from "../../core/plugin.ts";
+import { CAUSE, INTERRUPT, MODE, type Mode, STATUS } from "./cause.ts";
+import { type Csr, CSRS, ENVCFG, S_INTERRUPTS, STORED_SLOT, type StoredCsr } from "./csrs.ts";
+import { STATUS as GO } from "./interpreter.ts";
+import { hartBase, SINK, SLOT } from "./layout.ts";
+import type { EngineMemory } from "./memory.ts";
+import { Mmu, type PageWatch, type Regime } from "./mmu.ts";
+import { Pmp } from "./pmp.ts";
+import { registerSlot } from "./registers.ts";
+import type { SystemCall } from "./vocabulary.ts";
+
+const BY_NUMBER = new Map(CSRS.map((csr) => [csr.number, csr]));
+const BY_NAME = new Map(CSRS.map((csr) => [csr.name, csr]));
+const INTERRUPT_BIT = 1n << 63n;
+
+/** What a hart asks of the engine around it. */
+export interface HartContext {
+  /** Ticks of the timer now. */
+  ticks(): bigint;
+  /** Arms the alarm of `stimecmp` for a number of ticks, or disarms it. */
+  readonly alarm: Alarm;
+  deadline(ticks: bigint): number | undefined;
+  /** Serves an environment call from S-mode; absent if the guest has firmware of its own. */
+  firmware?(hart: number): void;
+}
+
+/** CSRs and the like that generated code does not see: plain, saved and loaded as it is. */
+const powerOn = () => ({
+  status: 0,
+  /** Interrupt inputs that devices hold up, and bits of mip that software set. */
+  lines: 0,
+  soft: 0,
+  mie: 0,
+  medeleg: 0,
+  mideleg: 0,
+  mcounteren: 0,
+  scounteren: 0,
+  menvcfg: 0n,
+  senvcfg: 0n,
+  stimecmp: (1n << 64n) - 1n,
+  cycleOffset: 0n,
+  instretOffset: 0n,
+  /** Steps that were traps. */
+  traps: 0,
+  /** Steps made: instructions and traps. */
+  steps: 0,
+  stopped: true,
+  /** In WFI. */
+  waiting: false,
+  /** Entered in M-mode: it is its own firmware. */
+  ownFirmware: false,
+});
+
+interface Saved {
+  block: Uint8Array;
+  state: ReturnType<typeof powerOn>;
+  satp: bigint;
+  pmpcfg: Uint8Array;
+  pmpaddr: bigint[];
+}
+
+/** A hart. Its registers stand in its block of linear memory, where generated code uses them. */
+export class RiscvHart implements Hart {
+  readonly base: number;
+  readonly pmp: Pmp = new Pmp();
+  readonly mmu: Mmu;
+  state: ReturnType<typeof powerOn> = powerOn();
+  /** It asked for its turn to end (`pause`). */
+  yielded = false;
+  readonly dataRegime: Regime = { mode: MODE.M, sum: false, mxr: false };
+  readonly fetchRegime: Regime = { mode: MODE.M, sum: false, mxr: false };
+
+  // Steps of the present run: what it began with, and what `interrupt` set aside.
+  #start = 0;
+  #aside = 0;
+  readonly #i32: Int32Array;
+  readonly #i64: BigInt64Array;
+
+  constructor(
+    readonly index: number,
+    readonly memory: EngineMemory,
+    readonly context: HartContext,
+    watch: PageWatch,
+  ) {
+    this.base = hartBase(index);
+    this.#i32 = memory.i32;
+    this.#i64 = memory.i64;
+    this.mmu = new Mmu(memory, this.base, this.pmp, watch);
+    this.reset();
+  }
+
+  /** Power-on state, stopped. */
+  reset(): void {
+    this.#i64.fill(0n, this.base >> 3, this.base + SLOT.tlb >> 3);
+    this.state = powerOn();
+    this.pmp.reset();
+    this.mmu.satp = 0n;
+    this.mode = MODE.M;
+    this.context.alarm.cancel();
+    this.writeEnvironment(0n);
+    this.mmu.flushAll();
+    this.contextChanged();
+  }
+
+  // ------------------------------------------------------------ a run
+
+  /** Lends the hart `steps`. */
+  begin(steps: number): void {
+    this.#start = steps;
+    this.#aside = 0;
+    this.#budget = steps;
+  }
+
+  /** Ends a run; gives the steps made. */
+  end(): number {
+    const made = this.#made;
+    this.state.steps += made;
+    this.#start = this.#aside = this.#budget = 0;
+    return made;
+  }
+
+  /** Makes generated code come back after the present instruction. */
+  interrupt(): void {
+    this.#aside += this.#budget;
+    this.#budget = 0;
+  }
+
+  /** Goes on after {@linkcode interrupt}; false if the steps are used up. */
+  proceed(): boolean {
+    this.#budget += this.#aside;
+    this.#aside = 0;
+    return this.#budget > 0;
+  }
+
+  /** A step that generated code did not count. */
+  countStep(): void {
+    if (this.#budget) this.#budget--;
+    else this.#aside--;
+  }
+
+  get outOfSteps(): boolean {
+    return this.#budget === 0;
+  }
+
+  /** Steps made since power-on. */
+  get steps(): number {
+    return this.state.steps + this.#made;
+  }
+
+  get #made(): number {
+    return this.#start - this.#budget - this.#aside;
+  }
+
+  get #budget(): number {
+    return this.#i32[this.base + SLOT.budget >> 2];
+  }
+  set #budget(steps: number) {
+    this.#i32[this.base + SLOT.budget >> 2] = steps;
+  }
+
+  // ------------------------------------------------------------ registers
+
+  get mode(): Mode {
+    return this.#i32[this.base + SLOT.privilege >> 2] as Mode;
+  }
+  set mode(mode: Mode) {
+    this.#i32[this.base + SLOT.privilege >> 2] = mode;
+  }
+
+  get pc(): bigint {
+    return this.#i64[this.base + SLOT.pc >> 3];
+  }
+  set pc(value: bigint) {
+    this.#i64[this.base + SLOT.pc >> 3] = value;
+  }
+
+  /** An integer register; number 32 is `x0` as a destination. */
+  x(number: number): bigint {
+    return this.#i64[(this.base + SLOT.x >> 3) + number];
+  }
+  setX(number: number, value: bigint): void {
+    this.#i64[(this.base + SLOT.x >> 3) + (number || SINK)] = value;
+  }
+
+  stored(name: StoredCsr): bigint {
+    return this.#i64[this.base + STORED_SLOT[name] >> 3];
+  }
+  store(name: StoredCsr, value: bigint): void {
+    this.#i64[this.base + STORED_SLOT[name] >> 3] = value;
+  }
+
+  get(register: string): bigint {
+    const slot = registerSlot(register);
+    if (slot !== undefined) return BigInt.asUintN(64, this.#i64[this.base + slot >> 3]);
+    return BigInt.asUintN(64, csrByName(register).read(this));
+  }
+
+  set(register: string, value: bigint): void {
+    const slot = registerSlot(register);
+    if (slot === SLOT.x) return; // x0
+    if (slot !== undefined) this.#i64[this.base + slot >> 3] = value;
+    else csrByName(register).write?.(this, BigInt.asUintN(64, value));
+    if (slot === undefined) this.interrupt();
+  }
+
+  /** Everything but the caches. */
+  save(): Plain {
+    const { base, memory, pmp, mmu } = this;
+    const block = memory.u8.slice(base, base + SLOT.tlb);
+    return { block, state: { ...this.state }, satp: mmu.satp, pmpcfg: pmp.cfg.slice(), pmpaddr: [...pmp.address] };
+  }
+
+  load(saved: Plain): void {
+    const { block, state, satp, pmpcfg, pmpaddr } = saved as unknown as Saved;
+    this.memory.u8.set(block, this.base);
+    this.state = { ...state };
+    this.mmu.satp = satp;
+    this.pmp.cfg.set(pmpcfg);
+    this.pmp.address.set(pmpaddr);
+    this.protectionChanged();
+    this.writeEnvironment(this.state.menvcfg);
+  }
+
+  // ------------------------------------------------------------ start and stop
+
+  start(entry: { pc: bigint; mode: string; registers?: Readonly<Record<string, bigint>> }): void {
+    if (!this.state.stopped) throw new Error(`Cannot start hart ${this.index}: it runs already`);
+    const mode = MODE[entry.mode as keyof typeof MODE];
+    if (mode === undefined) {
+      throw new RangeError(`Cannot start hart ${this.index}: wanted mode M, S or U, got "${entry.mode}"`);
+    }
+    this.state.stopped = this.state.waiting = false;
+    this.state.ownFirmware = mode === MODE.M;
+    this.state.status = 0;
+    this.mmu.satp = 0n;
+    this.mode = mode;
+    if (mode !== MODE.M) this.#asFirmwareLeavesIt();
+    this.pc = entry.pc;
+    for (const [name, value] of Object.entries(entry.registers ?? {})) this.set(name, value);
+    this.contextChanged();
+  }
+
+  stop(): void {
+    this.state.stopped = true;
+    this.interrupt();
+  }
+
+  get stopped(): boolean {
+    return this.state.stopped;
+  }
+
+  /** What machine-mode firmware sets up before it enters the supervisor. */
+  #asFirmwareLeavesIt(): void {
+    const { state } = this;
+    state.medeleg = 0xb3ff & ~(1 << CAUSE.callFromS);
+    state.mideleg = S_INTERRUPTS;
+    state.mcounteren = state.scounteren = 7;
+    this.writeEnvironment(ENVCFG.ADUE | ENVCFG.STCE);
+    this.#i32[this.base + SLOT.fs >> 2] = 1;
+    this.pmp.writeCfg(0, 0x1f);
+    this.pmp.writeAddress(0, -1n);
+    this.protectionChanged();
+  }
+
+  // ------------------------------------------------------------ status and address spaces
+
+  readStatus(mask: number, high: bigint): bigint {
+    const fs = this.#i32[this.base + SLOT.fs >> 2];
+    const low = (this.state.status | fs << 13) & mask;
+    return BigInt(low >>> 0) | high | (fs === 3 ? 1n << 63n : 0n);
+  }
+
+  writeStatus(value: number, mask: number): void {
+    const { state } = this;
+    const writable = STATUS.SIE | STATUS.MIE | STATUS.SPIE | STATUS.MPIE | STATUS.SPP | STATUS.MPRV | STATUS.SUM |
+      STATUS.MXR | STATUS.TVM | STATUS.TW | STATUS.TSR | ((value & STATUS.MPP) === 2 << 11 ? 0 : STATUS.MPP);
+    state.status = state.status & ~(writable & mask) | value & writable & mask;
+    this.#i32[this.base + SLOT.fs >> 2] = (value & STATUS.FS) >> 13;
+    this.contextChanged();
+  }
+
+  writeSatp(value: bigint): void {
+    this.mmu.satp = value;
+    this.contextChanged();
+  }
+
+  writeEnvironment(value: bigint): void {
+    this.state.menvcfg = value;
+    this.mmu.updatesAccessed = (value & ENVCFG.ADUE) !== 0n;
+    this.setTimeCompare(this.state.stimecmp);
+  }
+
+  protectionChanged(): void {
+    this.pmp.update();
+    this.flushTranslations();
+  }
+
+  flushTranslations(): void {
+    this.mmu.flushAll();
+    this.contextChanged();
+    this.interrupt();
+  }
+
+  /** Privilege, status or satp changed: what accesses see. */
+  contextChanged(): void {
+    const { status } = this.state;
+    const { dataRegime, fetchRegime, mmu } = this;
+    fetchRegime.mode = this.mode;
+    dataRegime.mode = status & STATUS.MPRV ? (status & STATUS.MPP) >> 11 as Mode : this.mode;
+    dataRegime.sum = (status & STATUS.SUM) !== 0;
+    dataRegime.mxr = (status & STATUS.MXR) !== 0;
+    const fetch = () => this.#i32[this.base + SLOT.fetchContext >> 2] = mmu.context(fetchRegime);
+    fetch();
+    this.#i32[this.base + SLOT.dataContext >> 2] = mmu.context(dataRegime);
+    fetch(); // the second may have run out of numbers and begun anew
+  }
+
+  // ------------------------------------------------------------ floating point, counters
+
+  get floatOn(): boolean {
+    return this.#i32[this.base + SLOT.fs >> 2] !== 0;
+  }
+  get fcsr(): number {
+    return this.#i32[this.base + SLOT.frm >> 2] << 5 | this.#i32[this.base + SLOT.fflags >> 2];
+  }
+  set fcsr(value: number) {
+    this.#i32[this.base + SLOT.frm >> 2] = value >> 5;
+    this.#i32[this.base + SLOT.fflags >> 2] = value & 31;
+    this.#i32[this.base + SLOT.fs >> 2] = 3;
+  }
+
+  get cycle(): bigint {
+    return BigInt(this.steps) + this.state.cycleOffset;
+  }
+  get instret(): bigint {
+    return BigInt(this.steps - this.state.traps) + this.state.instretOffset;
+  }
+  get time(): bigint {
+    return this.context.ticks();
+  }
+
+  /** Whether counter `which` may be read in the present mode. */
+  mayCount(which: number): boolean {
+    const { mcounteren, scounteren } = this.state;
+    if (this.mode === MODE.M) return true;
+    return (mcounteren >> which & (this.mode === MODE.U ? scounteren >> which : 1) & 1) !== 0;
+  }
+
+  get mayCompareTime(): boolean {
+    return this.mode === MODE.M || (this.state.menvcfg & ENVCFG.STCE) !== 0n && (this.state.mcounteren & 2) !== 0;
+  }
+
+  get mayManageMemory(): boolean {
+    return this.mode === MODE.M || !(this.state.status & STATUS.TVM);
+  }
+
+  /** Sstc: the timer interrupt is pending from `ticks` on. */
+  setTimeCompare(ticks: bigint): void {
+    const { state, context } = this;
+    state.stimecmp = ticks;
+    context.alarm.cancel();
+    const on = (state.menvcfg & ENVCFG.STCE) !== 0n;
+    const due = on && ticks <= context.ticks();
+    this.setInterrupt(INTERRUPT.sti, due);
+    if (!on) return;
+    const deadline = due ? undefined : context.deadline(ticks);
+    if (deadline !== undefined) context.alarm.at(deadline);
+  }
+
+  /** The alarm of `stimecmp` fired. */
+  timeReached(): void {
+    this.setTimeCompare(this.state.stimecmp);
+  }
+
+  // ------------------------------------------------------------ interrupts
+
+  /** mip. */
+  get pending(): number {
+    return this.state.lines | this.state.soft;
+  }
+
+  setInterrupt(line: number, level: boolean): void {
+    const { state } = this;
+    const bit = 1 << line;
+    // Software clears SSIP itself, whoever set it.
+    if (line === INTERRUPT.ssi) state.soft = level ? state.soft | bit : state.soft & ~bit;
+    else state.lines = level ? state.lines | bit : state.lines & ~bit;
+    if (level) this.interrupt();
+  }
+
+  /** Software writes bits of mip; of STIP only where Sstc does not hold it. */
+  writePending(value: number, mask: number): void {
+    if (this.state.menvcfg & ENVCFG.STCE) mask &= ~(1 << INTERRUPT.sti);
+    this.state.soft = this.state.soft & ~mask | value & mask;
+  }
+
+  /** Whether it is worth running: not stopped, and not waiting in vain. */
+  get hasWork(): boolean {
+    if (this.state.stopped) return false;
+    return !this.state.waiting || (this.pending & this.state.mie) !== 0;
+  }
+
+  /** Takes the interrupt of the highest priority, if one is due. */
+  takeInterrupt(): boolean {
+    const { state, mode } = this;
+    const enabled = this.pending & state.mie;
+    if (!enabled) return false;
+    state.waiting = false;
+    const forM = mode < MODE.M || state.status & STATUS.MIE ? enabled & ~state.mideleg : 0;
+    const forS = mode < MODE.S || mode === MODE.S && state.status & STATUS.SIE ? enabled & state.mideleg : 0;
+    const due = forM || forS;
+    if (!due) return false;
+    const { mei, msi, mti, sei, ssi, sti } = INTERRUPT;
+    const line = [mei, msi, mti, sei, ssi, sti].find((line) => due >> line & 1)!;
+    this.#enter(line, true, 0n, forM === 0);
+    return true;
+  }
+
+  // ------------------------------------------------------------ traps
+
+  /** Takes an exception at pc. */
+  trap(cause: number, value: bigint): void {
+    this.state.traps++;
+    this.#enter(cause, false, value, this.mode !== MODE.M && (this.state.medeleg >> cause & 1) !== 0);
+  }
+
+  #enter(cause: number, interrupt: boolean, value: bigint, toS: boolean): void {
+    const { state } = this;
+    const s = state.status;
+    const code = BigInt(cause) | (interrupt ? INTERRUPT_BIT : 0n);
+    const vector = this.stored(toS ? "stvec" : "mtvec");
+    if (toS) {
+      state.status = s & ~(STATUS.SPIE | STATUS.SIE | STATUS.SPP) | (s & STATUS.SIE ? STATUS.SPIE : 0) |
+        (this.mode ? STATUS.SPP : 0);
+      this.store("scause", code);
+      this.store("sepc", this.pc);
+      this.store("stval", value);
+      this.mode = MODE.S;
+    } else {
+      state.status = s & ~(STATUS.MPIE | STATUS.MIE | STATUS.MPP) | (s & STATUS.MIE ? STATUS.MPIE : 0) |
+        this.mode << 11;
+      this.store("mcause", code);
+      this.store("mepc", this.pc);
+      this.store("mtval", value);
+      this.mode = MODE.M;
+    }
+    this.pc = (vector & -4n) + (interrupt && vector & 1n ? BigInt(4 * cause) : 0n);
+    this.contextChanged();
+  }
+
+  // ------------------------------------------------------------ system instructions
+
+  /**
+   * Carries out a system instruction: `low` and `high` are its predecoded entry. Leaves pc where the hart goes on.
+   * Returns what generated code shall do.
+   */
+  system(call: SystemCall, low: number, high: number, length: number): number {
+    const next = this.pc + BigInt(length);
+    switch (call) {
+      case "csrrw":
+      case "csrrs":
+      case "csrrc":
+      case "csrrwi":
+      case "csrrsi":
+      case "csrrci":
+        if (!this.#accessCsr(call, low, high & 0xfff)) return this.#illegal();
+        break;
+      case "ecall":
+        return this.#environmentCall(next);
+      case "ebreak":
+        this.trap(CAUSE.breakpoint, this.pc);
+        return GO.moved;
+      case "mret":
+        if (this.mode !== MODE.M) return this.#illegal();
+        this.#returnFromM();
+        return this.#checkInterrupts();
+      case "sret":
+        if (this.mode === MODE.U || this.mode === MODE.S && this.state.status & STATUS.TSR) return this.#illegal();
+        this.#returnFromS();
+        return this.#checkInterrupts();
+      case "wfi":
+        if (this.mode === MODE.U || this.mode === MODE.S && this.state.status & STATUS.TW) return this.#illegal();
+        this.pc = next;
+        if (this.pending & this.state.mie) return this.#checkInterrupts();
+        this.state.waiting = true;
+        return GO.leave;
+      case "pause":
+        this.pc = next;
+        this.yielded = true;
+        return GO.leave;
+      case "sfence.vma":
+        if (this.mode === MODE.U || !this.mayManageMemory) return this.#illegal();
+        this.#fenceTranslations(low >>> 23, low >>> 13 & 63);
+        break;
+      case "sfence.inval":
+        if (this.mode === MODE.U) return this.#illegal();
+        break;
+      case "fence.i": // the code cache follows every store already
+        break;
+      case "illegal":
+        return this.#illegal();
+    }
+    this.pc = next;
+    return this.#checkInterrupts();
+  }
+
+  #checkInterrupts(): number {
+    if (this.pending & this.state.mie) this.takeInterrupt();
+    return GO.moved;
+  }
+
+  #illegal(): number {
+    this.trap(CAUSE.illegal, this.#instructionBits());
+    return GO.moved;
+  }
+
+  /** The instruction at pc, for mtval. */
+  #instructionBits(): bigint {
+    const half = (at: bigint): number => {
+      const low = Number(BigInt.asIntN(32, at));
+      const high = Number(BigInt.asIntN(32, at >> 32n));
+      if (this.mmu.translate(low, high, 2, 0, this.fetchRegime) >= 0) return 0;
+      const host = this.memory.host(this.mmu.physical, 2);
+      return host < 0 ? 0 : this.memory.view.getUint16(host, true);
+    };
+    const first = half(this.pc);
+    return BigInt((first & 3) === 3 ? (first | half(this.pc + 2n) << 16) >>> 0 : first);
+  }
+
+  #accessCsr(call: SystemCall, low: number, number: number): boolean {
+    const csr = BY_NUMBER.get(number);
+    const source = low >>> 23; // register number, or the 5-bit immediate
+    const write = call === "csrrw" || call === "csrrwi" || source !== 0;
+    if (!csr || (number >> 8 & 3) > this.mode || write && number >> 10 === 3) return false;
+    if (csr.accessible && !csr.accessible(this)) return false;
+    const operand = call.endsWith("i") ? BigInt(source) : BigInt.asUintN(64, this.x(source));
+    const rd = low >>> 13 & 63;
+    const reads = rd !== SINK || (call !== "csrrw" && call !== "csrrwi");
+    const old = reads ? BigInt.asUintN(64, csr.read(this)) : 0n;
+    if (write) {
+      const sets = call.startsWith("csrrs");
+      const clears = call.startsWith("csrrc");
+      // A read-modify-write of mip must not make a device's level stick.
+      const before = number === 0x344 || number === 0x144 ? BigInt(this.state.soft) : old;
+      csr.write?.(this, sets ? before | operand : clears ? before & ~operand : operand);
+    }
+    this.setX(rd, old);
+    return true;
+  }
+
+  #environmentCall(next: bigint): number {
+    const { firmware } = this.context;
+    if (this.mode === MODE.S && firmware && !this.state.ownFirmware) {
+      this.pc = next;
+      firmware(this.index);
+      if (this.state.stopped) return GO.leave;
+      return this.#checkInterrupts();
+    }
+    this.trap(CAUSE.callFromU + this.mode, 0n);
+    return GO.moved;
+  }
+
+  #returnFromM(): void {
+    const { state } = this;
+    const s = state.status;
+    const mode = (s & STATUS.MPP) >> 11 as Mode;
+    state.status = s & ~(STATUS.MIE | STATUS.MPP) | (s & STATUS.MPIE ? STATUS.MIE : 0) | STATUS.MPIE;
+    if (mode !== MODE.M) state.status &= ~STATUS.MPRV;
+    this.mode = mode;
+    this.pc = this.stored("mepc");
+    this.contextChanged();
+  }
+
+  #returnFromS(): void {
+    const { state } = this;
+    const s = state.status;
+    state.status = s & ~(STATUS.SIE | STATUS.SPP | STATUS.MPRV) | (s & STATUS.SPIE ? STATUS.SIE : 0) | STATUS.SPIE;
+    this.mode = s & STATUS.SPP ? MODE.S : MODE.U;
+    this.pc = this.stored("sepc");
+    this.contextChanged();
+  }
+
+  /** SFENCE.VMA with register numbers rs1 and rs2. */
+  #fenceTranslations(address: number, asid: number): void {
+    if (address) this.mmu.flushPage(this.x(address));
+    else this.mmu.flushSpaces(asid ? Number(this.x(asid) & 0xffffn) : undefined);
+    this.contextChanged();
+  }
+}
+
+function csrByName(name: string): Csr {
+  const csr = BY_NAME.get(name);
+  if (!csr) throw new RangeError(`no register is called "${name}"`);
+  return csr;
+}

@@ -242,6 +242,7 @@ class Assembly {
       clock: this.#alarms.clock(definition.name),
       timebase: board.timebase,
       deterministic: this.#deterministic,
+      console: (bytes) => this.#print?.(bytes),
       firmware,
       power: this.#requests.askPower,
     });

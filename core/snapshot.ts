@@ -78,7 +78,8 @@ class Writer {
     else if (typeof value === "boolean") this.#tag(value ? "true" : "false");
     else if (typeof value === "number") {
       this.#tag("number");
-      this.#view.setFloat64(this.#grow(8), value);
+      const at = this.#grow(8);
+      this.#view.setFloat64(at, value);
     } else if (typeof value === "bigint") {
       this.#tag("bigint");
       this.#text(value.toString(16));
@@ -115,7 +116,8 @@ class Writer {
   }
 
   #count(count: number): void {
-    this.#view.setUint32(this.#grow(4), count);
+    const at = this.#grow(4);
+    this.#view.setUint32(at, count);
   }
 
   #text(text: string): void {
@@ -124,7 +126,7 @@ class Writer {
     for (let i = 0; i < text.length; i++) this.#view.setUint16(at + 2 * i, text.charCodeAt(i));
   }
 
-  /** Makes room for `length` bytes and tells where it is. */
+  /** Makes room for `length` bytes and tells where it is. The room may be in another buffer than before. */
   #grow(length: number): number {
     const at = this.#length;
     this.#length += length;

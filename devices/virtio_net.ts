@@ -231,7 +231,7 @@ class Net implements VirtioModel<State> {
     do {
       const chain = queue.pop();
       // A packet that no number of buffers can hold is dropped.
-      if (!chain) return this.#takeBack(queue, count, count === queue.maximum);
+      if (!chain) return this.#takeBack(queue, count, count === queue.size);
       if (count === 0) {
         first = chain.head;
         if (chain.write(0, this.#headerBytes) < HEADER_SIZE) throw new DriverFault("a receive buffer below the header");

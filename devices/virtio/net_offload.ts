@@ -9,6 +9,8 @@ const IPV6 = { LENGTH: 4, ADDRESSES: 8, SIZE: 40 } as const;
 const TCP = { SEQUENCE: 4, DATA_OFFSET: 12, FLAGS: 13, CHECKSUM: 16, SIZE: 20 } as const;
 const TCP_FLAG = { FIN: 0x01, PSH: 0x08, CWR: 0x80 } as const;
 const UDP = { LENGTH: 4, CHECKSUM: 6, SIZE: 8 } as const;
+/** More than a packet of 64 KiB makes at the smallest segment size in use: a hostile sender asks for one byte each. */
+const MAX_SEGMENTS = 2048;
 const PROTOCOL = { TCP: 6, UDP: 17 } as const;
 
 /** The packet's frame with its checksum summed and stored. */
@@ -20,12 +22,13 @@ export function finishChecksum({ frame, checksum }: Packet): Packet {
   return { frame: finished };
 }
 
-/** The packet cut into segments, each with its own headers and checksums; none if its headers are malformed. */
+/** The packet cut into segments, each with its own headers and checksums; none if its sender made no sense. */
 export function segment(packet: Packet): Packet[] {
   const layout = layoutOf(packet);
   if (!layout) return [];
   const { frame } = packet;
   const { size } = packet.segmentation!;
+  if (frame.length - layout.payload > size * MAX_SEGMENTS) return [];
   const segments: Packet[] = [];
   for (let at = layout.payload, index = 0; at < frame.length; at += size, index++) {
     const part = frame.subarray(at, at + size);

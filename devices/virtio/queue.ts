@@ -73,6 +73,11 @@ export class Queue {
     this.#chain = new Chain(owner.dma);
   }
 
+  /** Entries, as the driver chose. */
+  get size(): number {
+    return this.#state.size;
+  }
+
   /** Starts the queue with what the driver set up. Throws a {@linkcode DriverFault} or a `DmaFault`. */
   enable(): void {
     const state = this.#state;

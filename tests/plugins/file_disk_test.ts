@@ -4,7 +4,8 @@ import { assertEquals, assertRejects } from "@std/assert";
 import { join, toFileUrl } from "@std/path";
 import type { Bytes } from "../../core/plugin.ts";
 import file_disk from "../../plugins/file_disk.ts";
-import { blockSuite, pattern, Room } from "../support/backend_suites.ts";
+import { blockSuite, pattern } from "../support/backend_suites.ts";
+import { Room } from "../support/room.ts";
 
 /** A file that is gone when the test is. */
 function temporary(content: Bytes): { path: string } & Disposable {

@@ -2,7 +2,8 @@
 
 import { assertRejects } from "@std/assert";
 import file_stream from "../../plugins/file_stream.ts";
-import { Room, streamSuite } from "../support/backend_suites.ts";
+import { streamSuite } from "../support/backend_suites.ts";
+import { Room } from "../support/room.ts";
 
 streamSuite("file_stream", async () => {
   const path = Deno.makeTempFileSync();

@@ -2,7 +2,8 @@
 
 import { assertEquals, assertRejects } from "@std/assert";
 import hub_net from "../../plugins/hub_net.ts";
-import { answer, frame, netSuite, pattern, Room } from "../support/backend_suites.ts";
+import { answer, frame, netSuite, pattern } from "../support/backend_suites.ts";
+import { Room } from "../support/room.ts";
 
 const join = (room: Room, hub = "lan") => room.open(hub_net, { hub });
 

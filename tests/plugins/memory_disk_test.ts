@@ -2,7 +2,8 @@
 
 import { assertEquals, assertRejects } from "@std/assert";
 import memory_disk from "../../plugins/memory_disk.ts";
-import { blockSuite, pattern, Room } from "../support/backend_suites.ts";
+import { blockSuite, pattern } from "../support/backend_suites.ts";
+import { Room } from "../support/room.ts";
 
 blockSuite("memory_disk", (content, readOnly) => new Room().open(memory_disk, { content, readOnly }));
 

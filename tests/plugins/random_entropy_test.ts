@@ -2,7 +2,8 @@
 
 import { assertEquals, assertNotEquals } from "@std/assert";
 import random_entropy from "../../plugins/random_entropy.ts";
-import { entropySuite, Room } from "../support/backend_suites.ts";
+import { entropySuite } from "../support/backend_suites.ts";
+import { Room } from "../support/room.ts";
 
 entropySuite("random_entropy", () => new Room().open(random_entropy, {}));
 entropySuite("random_entropy with a seed", () => new Room().open(random_entropy, { seed: 7 }));

@@ -9,7 +9,7 @@ import type { Builtins } from "./core/registry.ts";
 import { createWebHost } from "./plugins/web_host.ts";
 import { type HostStream, webStream } from "./plugins/web_streams.ts";
 
-export type { HostStream, InboxEvent, MachineStatus };
+export type { Builtins, HostStream, InboxEvent, MachineStatus };
 export * from "./core/plugin.ts";
 export { decodeTree, formatTree, type TreeNode } from "./core/device_tree.ts";
 export * as schema from "./core/schema.ts";
@@ -77,7 +77,7 @@ export interface MachineOptions {
 export type Hypervisor = CoreHypervisor;
 
 /** The plugins that come with the package. Each is loaded when a description names it. */
-const BUILTINS: Builtins = {
+export const BUILT_IN_PLUGINS: Builtins = {
   clint: () => import("./devices/clint.ts"),
   goldfish_rtc: () => import("./devices/goldfish_rtc.ts"),
   plic: () => import("./devices/plic.ts"),
@@ -101,7 +101,7 @@ const BUILTINS: Builtins = {
 /** Creates a hypervisor. `host` replaces the port to the host, e.g. by one with a fake clock. */
 export function createHypervisor(options: { readonly host?: Host } = {}): Hypervisor {
   const host = options.host ?? createWebHost(async (specifier) => (await import(specifier)).default);
-  return new CoreHypervisor(host, BUILTINS);
+  return new CoreHypervisor(host, BUILT_IN_PLUGINS);
 }
 
 /**

@@ -38,7 +38,9 @@ export async function devicesCommand(args: readonly string[]): Promise<number> {
   }
   noOperands(parsed, "devices");
   const plugins = await Promise.all(
-    Object.entries(BUILT_IN_PLUGINS).map(async ([name, load]) => listed(name, (await load()).default)),
+    Object.entries(BUILT_IN_PLUGINS).map(async ([name, load]) =>
+      listed(name, (await load()).default as PluginDefinition)
+    ),
   );
   console.log(
     parsed.flags.has("json")

@@ -290,7 +290,7 @@ export interface BackendContext<C> {
   shared<T>(key: string, make: () => T): T;
   /** The URL against which relative paths in the configuration resolve, if the caller gave one. */
   readonly base?: string;
-  /** Tells the person at the host what no guest can tell, e.g. that the disk's file system is full. */
+  /** Tells the person at the host what no guest can tell, e.g. a full file system; core adds the name. */
   log?(line: string): void;
   /** The person at the host asks for the machine's end, e.g. by a key of the console: like `powerOff()`. */
   quit?(): void;

@@ -41,7 +41,7 @@ export default defineBackend({
       if (!config.readOnly && !now.tryLockSync(true)) {
         fail("another disk writes to it; wanted it for one writer alone, or readOnly");
       }
-      const warn = (doing: string, reason: string) => log?.(`${name}: cannot ${doing} ${path}: ${reason}`);
+      const warn = (doing: string, reason: string) => log?.(`cannot ${doing} ${path}: ${reason}`);
       return new FileDisk(now, open(), size, config.readOnly, warn);
     } catch (error) {
       now.close();

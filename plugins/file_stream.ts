@@ -19,7 +19,7 @@ export default defineBackend({
     } catch (error) {
       throw new Error(`Cannot open ${name}: ${path}: ${why(error)}`);
     }
-    const output = new OutputQueue(file, (error) => log?.(`${name}: cannot write ${path}: ${why(error)}`));
+    const output = new OutputQueue(file, (error) => log?.(`cannot write ${path}: ${why(error)}`));
     return {
       read: () => new Promise<never>(() => {}),
       write: (bytes) => output.write(bytes),

@@ -87,7 +87,7 @@ if [ -b /dev/vda ]; then
   if mount /dev/vda /mnt 2> /dev/null; then
     echo "  The disk /dev/vda is mounted at /mnt."
   else
-    echo "  The disk /dev/vda holds no file system. To make one: mkfs.ext2 /dev/vda && mount /dev/vda /mnt"
+    echo "  The disk /dev/vda holds no file system known here. To make one, on the host: mke2fs FILE"
   fi
 fi
 echo "  Type busybox for the commands that are here, exit to power off."

@@ -116,9 +116,7 @@ class Pull {
     const archive = initramfs(await this.#unpackBusybox(busyboxFile), modules);
     await Deno.writeFile(join(this.#staging, IMAGE_FILES.initrd), archive);
     await Promise.all([kernelFile, busyboxFile].map((path) => Deno.remove(path)));
-    if (disk === "make" && !await makeDataDisk(join(this.#staging, IMAGE_FILES.disk))) {
-      this.#progress.note("There is no mke2fs here, so the disk is left empty; the guest tells how to format it");
-    }
+    if (disk === "make") await makeDataDisk(join(this.#staging, IMAGE_FILES.disk));
     return { version: kernel.version };
   }
 

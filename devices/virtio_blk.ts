@@ -65,7 +65,6 @@ class Block implements VirtioModel<null> {
   readonly #block: BlockBackend;
   readonly #readOnly: boolean;
   readonly #config: Uint8Array<ArrayBuffer>;
-  readonly #header = new DataView(new ArrayBuffer(HEADER.SIZE));
 
   constructor(dma: Dma, block: BlockBackend, { readOnly, queues, queueSize }: Config) {
     this.#dma = dma;
@@ -90,10 +89,9 @@ class Block implements VirtioModel<null> {
 
   start(chain: Chain): Started | number {
     if (chain.readable < HEADER.SIZE || chain.writable < 1) throw new DriverFault("a block request without its header");
-    const header = this.#header;
-    chain.read(0, bytesOf(header));
-    const position = Number(header.getBigUint64(HEADER.SECTOR, true)) * SECTOR;
-    switch (header.getUint32(HEADER.TYPE, true)) {
+    const type = chain.load32(HEADER.TYPE);
+    const position = positionAt(chain, HEADER.SECTOR);
+    switch (type) {
       case TYPE.IN:
         return this.#read(chain, position);
       case TYPE.OUT:
@@ -104,7 +102,7 @@ class Block implements VirtioModel<null> {
         return this.#identify(chain);
       case TYPE.DISCARD:
       case TYPE.WRITE_ZEROES:
-        return this.#clear(chain, header.getUint32(HEADER.TYPE, true));
+        return this.#clear(chain, type);
       default:
         return this.#answer(chain, STATUS.UNSUPP);
     }
@@ -138,13 +136,11 @@ class Block implements VirtioModel<null> {
   #clear(chain: Chain, type: number): Started | number {
     const block = this.#block;
     if (type === TYPE.DISCARD && !block.discard) return this.#answer(chain, STATUS.UNSUPP);
-    const range = new DataView(new ArrayBuffer(RANGE.SIZE));
     if (this.#readOnly || chain.readable !== HEADER.SIZE + RANGE.SIZE) return this.#answer(chain, STATUS.IOERR);
-    chain.read(HEADER.SIZE, bytesOf(range));
-    const position = Number(range.getBigUint64(RANGE.SECTOR, true)) * SECTOR;
-    const length = range.getUint32(RANGE.NUM_SECTORS, true) * SECTOR;
+    const position = positionAt(chain, HEADER.SIZE + RANGE.SECTOR);
+    const length = chain.load32(HEADER.SIZE + RANGE.NUM_SECTORS) * SECTOR;
     const allowedFlags = type === TYPE.WRITE_ZEROES ? RANGE_UNMAP : 0;
-    if (range.getUint32(RANGE.FLAGS, true) & ~allowedFlags) return this.#answer(chain, STATUS.UNSUPP);
+    if (chain.load32(HEADER.SIZE + RANGE.FLAGS) & ~allowedFlags) return this.#answer(chain, STATUS.UNSUPP);
     if (!this.#inRange(position, length)) return this.#answer(chain, STATUS.IOERR);
     if (type === TYPE.DISCARD) return this.#perform(chain, () => block.discard!(position, length));
     return this.#perform(
@@ -205,8 +201,9 @@ function zeroes(length: number): Bytes[] {
   return parts;
 }
 
-function bytesOf(view: DataView<ArrayBuffer>): Bytes {
-  return new Uint8Array(view.buffer);
+/** The byte position that a 64-bit sector number means; far too large ones lose their low bits. */
+function positionAt(chain: Chain, offset: number): number {
+  return (chain.load32(offset + 4) * 2 ** 32 + chain.load32(offset)) * SECTOR;
 }
 
 /** The configuration space. */

@@ -81,6 +81,14 @@ export class Chain {
     }
   }
 
+  /** The little-endian 32-bit number at the readable byte `offset`. */
+  load32(offset: number): number {
+    if (offset + 4 <= this.#length[0]) return this.#dma.load(this.#at[0] + offset, 4);
+    const bytes = new Uint8Array(4);
+    this.read(offset, bytes);
+    return new DataView(bytes.buffer).getUint32(0, true);
+  }
+
   /** Copies readable bytes from `offset` on into `into`; answers how many there were. */
   read(offset: number, into: Bytes): number {
     return this.#visit(0, this.#split, offset, into.length, (at, length, done) => {

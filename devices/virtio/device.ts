@@ -382,10 +382,11 @@ export class VirtioDevice<S extends Plain> implements VirtioPort<S>, QueueOwner 
     this.#issued.delete(token);
     const { requests } = this.root;
     const at = requests.findIndex((request) => request.token === token);
-    const written = started.settle(outcome, at >= 0);
-    if (at >= 0) {
-      const [{ queue, head }] = requests.splice(at, 1);
-      this.queues[queue].push(head, written);
+    const request = requests[at];
+    const written = started.settle(outcome, request !== undefined);
+    if (request) {
+      requests.splice(at, 1);
+      this.queues[request.queue].push(request.head, written);
     }
     if (this.#wanted !== 0) this.#serve(0);
   }

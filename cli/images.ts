@@ -71,6 +71,10 @@ const HELP: Help = {
   about: "Guest images: a kernel, an initramfs and a disk, kept in your cache folder (or in DENOVISOR_CACHE).",
   usage: ["images pull|list|rm …", "images COMMAND --help"],
   table: Object.entries(COMMANDS).map(([name, { help }]) => [name, help.about] as const),
+  notes: [
+    'A guest obeys two words of its kernel\'s command line (run --append): denovisor.init="COMMAND" runs that\n' +
+    "instead of a shell and then powers off, denovisor.ip=ADDRESS/BITS sets an address instead of asking by DHCP.",
+  ],
 };
 
 /** `denovisor images …`; gives the exit code. */

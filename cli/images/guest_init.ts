@@ -68,6 +68,9 @@ while read -r device module; do
   [ "$device" = 0x0000 ] && present="$present $(cat /sys/bus/virtio/devices/*/device 2> /dev/null | tr '\n' ' ')"
 done < /etc/modules
 
+# A virtio console is there only now.
+exec < /dev/console > /dev/console 2>&1
+
 # The network comes up behind the prompt: by DHCP, or with the address that denovisor.ip= gives.
 ip link set lo up
 address="$(option denovisor.ip)"

@@ -275,7 +275,8 @@ class Assembly {
       need,
       need in makers ? makers[need as keyof CoreServices]() : open.services[need],
     ]);
-    const context = { ...Object.fromEntries(services), config, name } as DeviceContext<ServiceName, unknown>;
+    const machine = this.#plan.description.name;
+    const context = { ...Object.fromEntries(services), config, name, machine } as DeviceContext<ServiceName, unknown>;
     const device = definition.create(Object.freeze(context));
     checkDevice(device, planned);
     this.#closing(name, () => device.dispose?.());

@@ -259,6 +259,8 @@ export type DeviceContext<N extends ServiceName, C> = Pick<Services, N> & {
   readonly config: C;
   /** The device's name in this machine, e.g. `"disk0"`. */
   readonly name: string;
+  /** The machine's name: what tells two like devices of two machines apart. */
+  readonly machine: string;
 };
 
 /** What every kind of plugin definition shares. */

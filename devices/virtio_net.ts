@@ -292,7 +292,7 @@ function isFilter(group: number, command: number): boolean {
   return group === CONTROL.MAC && command === CONTROL.MAC_TABLE_SET;
 }
 
-/** A locally administered address in QEMU's range, the same for the same name. */
+/** A locally administered address, the same for the same name. */
 function macFor(name: string): Bytes {
   let hash = 0x811c9dc5; // FNV-1a
   for (let i = 0; i < name.length; i++) hash = Math.imul(hash ^ name.charCodeAt(i), 0x01000193) >>> 0;
@@ -321,10 +321,9 @@ const virtioNet: DeviceDefinition<Needs, Config, VirtioState<State>> = defineDev
     mtu: optional(integer({ min: 68, max: 65535 })),
   }),
   stateVersion: 1,
-  create: ({ config, name, net, ...services }) =>
-    virtioMmio(
-      services,
-      (port) => new Net(port, net, services.inbox, config.mac ?? macFor(name), config.mtu),
-    ),
+  create: ({ config, machine, name, net, ...services }) => {
+    const mac = config.mac ?? macFor(`${machine}/${name}`);
+    return virtioMmio(services, (port) => new Net(port, net, services.inbox, mac, config.mtu));
+  },
 });
 export default virtioNet;

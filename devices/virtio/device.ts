@@ -268,7 +268,8 @@ export class VirtioDevice<S extends Plain> implements VirtioPort<S>, QueueOwner 
     this.#wanted = 0;
     this.#irq.set(this.root.interruptStatus !== 0);
     this.model.refresh?.();
-    this.#restart();
+    this.#guard(() => this.#startAgain());
+    this.#serveAll();
   }
 
   /** As {@linkcode Device.pause}. */
@@ -279,7 +280,7 @@ export class VirtioDevice<S extends Plain> implements VirtioPort<S>, QueueOwner 
   /** As {@linkcode Device.resume}. */
   resume(): void {
     this.#paused = false;
-    this.#restart();
+    this.#serveAll();
   }
 
   // ---------------------------------------------------------------- inside
@@ -391,17 +392,12 @@ export class VirtioDevice<S extends Plain> implements VirtioPort<S>, QueueOwner 
     if (this.#wanted !== 0) this.#serve(0);
   }
 
-  /** Begins again what stands in the state as begun but is not known to the host, then looks at all queues. */
-  #restart(): void {
-    if (this.#paused || !this.live) return;
-    this.#guard(() => {
-      for (const { token, queue, head } of [...this.root.requests]) {
-        if (this.#issued.has(token)) continue;
-        const started = this.model.start!(this.queues[queue].walk(head), queue);
-        this.#issue(token, typeof started === "number" ? { outcome: null, settle: () => started } : started);
-      }
-    });
-    this.#serveAll();
+  /** Begins the requests in flight again, which are known by their heads. */
+  #startAgain(): void {
+    for (const { token, queue, head } of [...this.root.requests]) {
+      const started = this.model.start!(this.queues[queue].walk(head), queue);
+      this.#issue(token, typeof started === "number" ? { outcome: null, settle: () => started } : started);
+    }
   }
 }
 

@@ -65,15 +65,16 @@ Deno.test("virtio_net has the address and MTU it was given", () => {
   assertEquals([driver.config(6, 2), driver.config(8, 2), driver.config(10, 2)], [1, 1, 9000]);
 });
 
-Deno.test("virtio_net makes its address of its name", () => {
-  const mac = (name: string) => {
+Deno.test("virtio_net makes its address of its own and its machine's name", () => {
+  const mac = (name: string, machine = "one") => {
     const services = fakeServices();
-    const device = virtioNet.create({ ...services, config: { mac: undefined, mtu: undefined }, name });
+    const device = virtioNet.create({ ...services, config: { mac: undefined, mtu: undefined }, name, machine });
     const driver = new VirtioDriver(device, services.dma);
     return [0, 1, 2, 3, 4, 5].map((i) => driver.config(i, 1));
   };
   assertEquals(mac("net0"), mac("net0"));
   assertNotEquals(mac("net0"), mac("net1"));
+  assertNotEquals(mac("net0"), mac("net0", "two"));
   assertEquals(mac("net0").slice(0, 3), [0x52, 0x54, 0]);
 });
 

@@ -82,7 +82,7 @@ function assemble(definition: AnyDevice, { config = {} }: DeviceSuiteOptions, ra
     config: definition.config.parse(config, definition.name),
     name: "device0",
   };
-  const declared = new Set<string | symbol>([...definition.needs, "config", "name"]);
+  const declared = new Set<string | symbol>([...definition.needs, "config", "name", "machine"]);
   const context = new Proxy(given, {
     get(target, key) {
       if (!declared.has(key)) throw new Error(`${definition.name} touches ${String(key)}, which it does not declare`);

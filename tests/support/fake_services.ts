@@ -358,8 +358,9 @@ export interface FakeOptions {
   cpus?: number;
 }
 
-/** All services, and `bind` to tell the inbox where to deliver. */
+/** All services, the machine's name, and `bind` to tell the inbox where to deliver. */
 export interface FakeServices extends CoreServices {
+  machine: string;
   irq: FakeIrq;
   dma: FakeDma;
   clock: FakeClock;
@@ -382,6 +383,7 @@ export function fakeServices(options: FakeOptions = {}): FakeServices {
   const inbox = new FakeInbox();
   const powerLog: string[] = [];
   const services: FakeServices = {
+    machine: "machine",
     irq: new FakeIrq(),
     dma: new FakeDma(options.ramSize ?? 1 << 20, options),
     clock: new FakeClock(),

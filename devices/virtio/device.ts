@@ -150,20 +150,7 @@ export class VirtioDevice<S extends Plain> implements VirtioPort<S>, QueueOwner 
         (token: number, outcome: Plain) => this.#guard(() => deliver(token, outcome)),
       ]),
     );
-    this.root = {
-      status: 0,
-      deviceFeaturesSel: 0,
-      driverFeaturesSel: 0,
-      driverFeatures: [0, 0],
-      queueSel: 0,
-      interruptStatus: 0,
-      configGeneration: 0,
-      queues: this.queues.map(idleQueue),
-      requests: [],
-      nextToken: 0,
-      fault: "",
-      device: this.model.state,
-    };
+    this.root = { ...this.#unbound(), configGeneration: 0, nextToken: 0, device: this.model.state };
   }
 
   // ---------------------------------------------------------------- for the model
@@ -296,9 +283,9 @@ export class VirtioDevice<S extends Plain> implements VirtioPort<S>, QueueOwner 
     this.#irq.set(true);
   }
 
-  /** Back to the start, but for the names of requests: the host may still be busy with old ones. */
-  #reset(): void {
-    Object.assign(this.root, {
+  /** The state before a driver comes: all but what outlives a reset, as the host may still be busy with old requests. */
+  #unbound(): Omit<VirtioState<S>, "configGeneration" | "nextToken" | "device"> {
+    return {
       status: 0,
       deviceFeaturesSel: 0,
       driverFeaturesSel: 0,
@@ -308,7 +295,11 @@ export class VirtioDevice<S extends Plain> implements VirtioPort<S>, QueueOwner 
       queues: this.queues.map(idleQueue),
       requests: [],
       fault: "",
-    });
+    };
+  }
+
+  #reset(): void {
+    Object.assign(this.root, this.#unbound());
     this.#wanted = 0;
     this.#more.cancel();
     this.#irq.set(false);

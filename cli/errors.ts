@@ -15,7 +15,7 @@ export function sentence(error: unknown): string {
     const [, what, flag] = /^Requires (.*), run again with the (--\S+) flag/.exec(error.message) ?? [];
     if (what) return `Deno denies ${what}: run again with ${flag} after deno run`;
   }
-  return error.message.split("\n", 1)[0] || error.name;
+  return error.message.split("\n", 1)[0].replace(/ \(os error \d+\)/, "") || error.name;
 }
 
 /** The exit code for an error, after it was told on standard error. */

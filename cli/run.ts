@@ -3,7 +3,7 @@
 import { resolve, toFileUrl } from "@std/path";
 import { createHypervisor, createMachine, type DeviceDescription, type MachineDescription } from "../mod.ts";
 import { CONFIG_OPTION, describe, MACHINE_OPTIONS, type Sources } from "./describe.ts";
-import { Stop } from "./errors.ts";
+import { sentence, Stop } from "./errors.ts";
 import { findImage } from "./images.ts";
 import { noOperands, numberOf, type Option, optionRows, parseOptions } from "./options.ts";
 import { columns, type Help, helpPage } from "./text.ts";
@@ -37,8 +37,8 @@ export const HOST_SOURCES: Sources = {
     try {
       return await Deno.readTextFile(path);
     } catch (error) {
-      if (!(error instanceof Deno.errors.NotFound)) throw error;
-      throw new Stop(1, `Cannot read ${path}: there is no such file`);
+      if (error instanceof Deno.errors.NotCapable) throw error;
+      throw new Stop(1, `Cannot read ${path}: ${sentence(error).replace(/: readfile .*/, "")}`);
     }
   },
   async findImage(name) {

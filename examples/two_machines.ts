@@ -9,20 +9,20 @@ const { kernel, initrd } = await image();
 // What machines share belongs to a hypervisor: here the hub "lan", which is made when the first card is plugged in.
 await using hypervisor = createHypervisor();
 
-function machineAt(address: string, mac: string): Promise<Machine> {
+function machineAt(address: string): Promise<Machine> {
   return createMachine({
     name: `machine-${address}`,
     memory: "128M",
     boot: { kernel, initrd, append: `console=ttyS0 quiet denovisor.ip=${address}/24` },
     devices: [
       { use: "serial_16550" },
-      { use: "virtio_net", config: { mac }, backends: { net: { use: "hub_net", config: { hub: "lan" } } } },
+      { use: "virtio_net", backends: { net: { use: "hub_net", config: { hub: "lan" } } } },
     ],
   }, { hypervisor });
 }
 
-await using server = await machineAt("10.0.0.1", "52:54:00:00:00:01");
-await using client = await machineAt("10.0.0.2", "52:54:00:00:00:02");
+await using server = await machineAt("10.0.0.1");
+await using client = await machineAt("10.0.0.2");
 
 // Both run at the same time, in turns on this thread.
 const ended = Promise.all([server.run(), client.run()]);

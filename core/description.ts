@@ -53,7 +53,7 @@ const backends: Schema<Record<string, PluginUse>> = {
   parse(value, path) {
     const given = options.parse(value, path)!;
     return Object.fromEntries(
-      Object.entries(given).map(([service, use]) => [service, pluginOrName.parse(use, `${path}.${service}`)]),
+      Object.entries(given).map(([service, use]) => [service, pluginUse.parse(use, `${path}.${service}`)]),
     );
   },
 };

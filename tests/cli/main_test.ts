@@ -1,31 +1,12 @@
 // cli/main.ts: help, exit codes and sentences, as a shell sees them.
 
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
-import { fromFileUrl } from "@std/path";
 import { columns, paint } from "../../cli/text.ts";
-
-const root = fromFileUrl(new URL("../..", import.meta.url));
-
-async function denovisor(
-  args: string[],
-  flags: string[] = ["-A"],
-): Promise<{ code: number; out: string; err: string }> {
-  const map = await new Deno.Command(Deno.execPath(), { args: ["run", "-qA", "tests/offline_std/map.ts"], cwd: root })
-    .output();
-  const decoder = new TextDecoder();
-  const mapOption = decoder.decode(map.stdout).trim();
-  const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
-    args: ["run", "-q", ...flags, ...(mapOption ? [mapOption] : []), "cli/main.ts", ...args],
-    cwd: root,
-    stdin: "null",
-    env: { NO_COLOR: "1" },
-  }).output();
-  return { code, out: decoder.decode(stdout), err: decoder.decode(stderr) };
-}
+import { denovisor } from "../support/denovisor.ts";
 
 /** Expects exit code 1, nothing on standard output, and one sentence. */
 async function refused(args: string[], why: RegExp, flags?: string[]): Promise<void> {
-  const { code, out, err } = await denovisor(args, flags);
+  const { code, out, err } = await denovisor(args, { flags });
   assertEquals({ code, out }, { code: 1, out: "" }, err);
   assertMatch(err, why);
   assertEquals(err.trimEnd().split("\n").length, 1, err);

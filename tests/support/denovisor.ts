@@ -1,0 +1,39 @@
+// Runs the command line as a shell does.
+
+import { fromFileUrl } from "@std/path";
+
+const root = fromFileUrl(new URL("../..", import.meta.url));
+
+/** What a run of the command line left behind. */
+export interface Outcome {
+  readonly code: number;
+  readonly out: string;
+  readonly err: string;
+}
+
+async function deno(args: readonly string[], input = ""): Promise<Outcome> {
+  const child = new Deno.Command(Deno.execPath(), {
+    args: [...args],
+    cwd: root,
+    stdin: "piped",
+    stdout: "piped",
+    stderr: "piped",
+    env: { NO_COLOR: "1" },
+  }).spawn();
+  const writer = child.stdin.getWriter();
+  // A program that ended already reads nothing of it.
+  const written = writer.write(new TextEncoder().encode(input)).then(() => writer.close()).catch(() => {});
+  const { code, stdout, stderr } = await child.output();
+  await written;
+  const decoder = new TextDecoder();
+  return { code, out: decoder.decode(stdout), err: decoder.decode(stderr) };
+}
+
+/** `denovisor ARGS`, in the project's folder; `flags` are Deno's own. */
+export async function denovisor(
+  args: readonly string[],
+  { flags = ["-A"], input }: { flags?: readonly string[]; input?: string } = {},
+): Promise<Outcome> {
+  const map = (await deno(["run", "-qA", "tests/offline_std/map.ts"])).out.trim();
+  return await deno(["run", "-q", ...flags, ...(map ? [map] : []), "cli/main.ts", ...args], input);
+}

@@ -1,16 +1,17 @@
 // The interpreter: one WebAssembly function, generated from the instruction rows, over predecoded pages.
 
-import { CODE, FETCH_TLB, PAGE_BYTES, SLOT, TLB } from "./layout.ts";
+import { CODE, FETCH_TLB, PAGE_BYTES, SLOT } from "./layout.ts";
 import type { HandlerNumbers } from "./code.ts";
 import type { InstructionTable } from "./encoding.ts";
 import { addFloatFunctions, SLOW_PATH as FLOAT_SLOW_PATH } from "./fp_wasm.ts";
 import type { Row } from "./rows/row.ts";
 import type { FpOp } from "./softfloat.ts";
-import type { AccessSize, AmoFunction, SystemCall, Vocabulary } from "./vocabulary.ts";
+import type { AccessSize, SystemCall, Vocabulary } from "./vocabulary.ts";
 import type { Callee, FunctionBuilder, Label } from "./wasm/function.ts";
 import { ModuleBuilder } from "./wasm/module.ts";
 import { type I32, type I64, type Local, TYPE } from "./wasm/types.ts";
-import { addIntegerHelpers, type IntegerHelpers, WasmValues } from "./wasm_values.ts";
+import { type SlowAccess, WasmHart } from "./wasm_hart.ts";
+import { addIntegerHelpers, type IntegerHelpers } from "./wasm_values.ts";
 
 /** What a slow path says to generated code. */
 export const STATUS = {
@@ -22,8 +23,7 @@ export const STATUS = {
   leave: 2,
 } as const;
 
-/** The order in which slow paths number the A extension's functions and the system calls. */
-export const AMO_FUNCTIONS: readonly AmoFunction[] = ["swap", "add", "xor", "and", "or", "min", "max", "minu", "maxu"];
+/** The order in which slow paths number the system calls. */
 export const SYSTEM_CALLS: readonly SystemCall[] = [
   "csrrw",
   "csrrs",
@@ -133,7 +133,7 @@ export function interpreterModule(
 }
 
 /** Writes the interpreter's function; it is also the vocabulary in which the rows write their handlers. */
-class Interpreter extends WasmValues implements Vocabulary<I64, I32> {
+class Interpreter extends WasmHart implements Vocabulary<I64, I32> {
   readonly #hart: Local<typeof TYPE.i32>;
   /** The current entry, and the predecoded page it is in. */
   readonly #entry: Local<typeof TYPE.i32>;
@@ -208,6 +208,13 @@ class Interpreter extends WasmValues implements Vocabulary<I64, I32> {
     f.unreachable();
   }
 
+  protected get hart(): I32 {
+    return this.f.get(this.#hart);
+  }
+  protected get context(): I64 {
+    return this.f.get(this.#context);
+  }
+
   // ------------------------------------------------------------ between instructions
 
   /** Finds the predecoded page of pc. */
@@ -215,13 +222,13 @@ class Interpreter extends WasmValues implements Vocabulary<I64, I32> {
     const { f } = this;
     const pc = () => f.get(this.#pc);
     const index = f.i32.and(f.i32.wrap(f.i64.shrU(pc(), f.const64(12))), f.const32(FETCH_TLB.entries - 1));
-    const entry = f.keep(f.i32.add(f.get(this.#hart), f.i32.mul(index, f.const32(FETCH_TLB.bytes))));
+    const entry = f.keep(f.i32.add(this.hart, f.i32.mul(index, f.const32(FETCH_TLB.bytes))));
     const page = f.keep(f.i64.and(pc(), f.const64(-PAGE_BYTES)));
     const wanted = f.i64.or(page, this.#slot64(SLOT.fetchContext));
     f.if(f.i64.ne(f.load64(entry, SLOT.fetchTlb + FETCH_TLB.tag), wanted), () => {
-      f.store("i64", f.get(this.#hart), pc(), SLOT.pc);
+      f.store("i64", this.hart, pc(), SLOT.pc);
       this.#storeBudget();
-      this.#afterSlowPath(f.call(this.imports.fetch, f.get(this.#hart)));
+      this.#afterSlowPath(f.call(this.imports.fetch, this.hart));
       this.#resume();
     });
     f.set(this.#page, page);
@@ -250,7 +257,7 @@ class Interpreter extends WasmValues implements Vocabulary<I64, I32> {
 
   #decode(): void {
     const { f } = this;
-    f.run(this.imports.decode, f.get(this.#hart), f.get(this.#entry));
+    f.run(this.imports.decode, this.hart, f.get(this.#entry));
     this.#refund();
     f.br(this.#next);
   }
@@ -264,7 +271,7 @@ class Interpreter extends WasmValues implements Vocabulary<I64, I32> {
   #crossing(execute: Label): void {
     const { f } = this;
     this.#flush();
-    const status = f.call<typeof TYPE.i32>(this.imports.crossing, f.get(this.#hart));
+    const status = f.call<typeof TYPE.i32>(this.imports.crossing, this.hart);
     this.#reload();
     f.if(status, () => this.#resume());
     f.set(this.#bits, this.#slot64(SLOT.result));
@@ -278,20 +285,20 @@ class Interpreter extends WasmValues implements Vocabulary<I64, I32> {
   // ------------------------------------------------------------ slow paths
 
   #slot64(offset: number): I64 {
-    return this.f.load64(this.f.get(this.#hart), offset);
+    return this.f.load64(this.hart, offset);
   }
 
   #slot32(offset: number): I32 {
-    return this.f.load32(this.f.get(this.#hart), offset);
+    return this.f.load32(this.hart, offset);
   }
 
   #storeBudget(): void {
-    this.f.store("i32", this.f.get(this.#hart), this.f.get(this.#budget), SLOT.budget);
+    this.f.store("i32", this.hart, this.f.get(this.#budget), SLOT.budget);
   }
 
   /** Puts pc and budget where slow paths find them. */
   #flush(): void {
-    this.f.store("i64", this.f.get(this.#hart), this.pc, SLOT.pc);
+    this.f.store("i64", this.hart, this.pc, SLOT.pc);
     this.#storeBudget();
   }
 
@@ -310,37 +317,25 @@ class Interpreter extends WasmValues implements Vocabulary<I64, I32> {
     });
   }
 
-  #slowAccess(callee: Callee, address: I64, ...rest: I32[]): void {
+  protected access(
+    address: I64,
+    size: AccessSize,
+    tag: number,
+    aligned: boolean,
+    direct: (host: () => I32) => void,
+    { path, operand, more = [], result }: SlowAccess,
+  ): void {
     const { f } = this;
-    this.#flush();
-    const low = f.i32.wrap(address);
-    const high = f.i32.wrap(f.i64.shrU(address, f.const64(32)));
-    this.#afterSlowPath(f.call(callee, f.get(this.#hart), low, high, ...rest));
-  }
-
-  #operand(value: I64, index = 0): void {
-    this.f.store("i64", this.f.get(this.#hart), value, SLOT.operands + 8 * index);
-  }
-
-  /** The TLB entry of an address, and whether it serves an access; `address` must be held. */
-  #lookUp(address: I64, size: number, tag: number): { entry: I32; hit: I32 } {
-    const { f } = this;
-    const scaled = f.i32.shrU(f.i32.wrap(address), f.const32(12 - Math.log2(TLB.bytes)));
-    const index = f.i32.and(scaled, f.const32((TLB.entries - 1) * TLB.bytes));
-    const entry = f.keep(f.i32.add(f.get(this.#hart), index));
-    // The page of the last byte: an access that leaves its page misses.
-    const last = size > 1 ? f.i64.add(address, f.const64(size - 1)) : address;
-    const wanted = f.i64.or(f.i64.and(last, f.const64(-PAGE_BYTES)), f.get(this.#context));
-    return { entry, hit: f.i64.eq(f.load64(entry, SLOT.tlb + tag), wanted) };
-  }
-
-  #hostAddress(address: I64, entry: I32): I32 {
-    return this.f.i32.add(this.f.i32.wrap(address), this.f.load32(entry, SLOT.tlb + TLB.addend));
-  }
-
-  #aligned(address: I64, size: number): I32 {
-    const { f } = this;
-    return f.i32.eqz(f.i32.and(f.i32.wrap(address), f.const32(size - 1)));
+    const { hit, host } = this.lookUp(address, size, tag);
+    f.if(aligned ? f.i32.and(hit(), this.isAligned(address, size)) : hit(), () => direct(host), () => {
+      if (operand !== undefined) f.store("i64", this.hart, operand, SLOT.operands);
+      this.#flush();
+      const low = f.i32.wrap(address);
+      const high = f.i32.wrap(f.i64.shrU(address, f.const64(32)));
+      const rest = [size, ...more].map((n) => f.const32(n));
+      this.#afterSlowPath(f.call(this.imports[path], this.hart, low, high, ...rest));
+      if (result !== undefined) f.set(result, this.#slot64(SLOT.result));
+    });
   }
 
   // ------------------------------------------------------------ handlers
@@ -361,7 +356,7 @@ class Interpreter extends WasmValues implements Vocabulary<I64, I32> {
     const which = f.const32(SYSTEM_CALLS.indexOf(call));
     const status = f.call<typeof TYPE.i32>(
       this.imports.system,
-      f.get(this.#hart),
+      this.hart,
       which,
       f.get(this.#low),
       high,
@@ -375,18 +370,18 @@ class Interpreter extends WasmValues implements Vocabulary<I64, I32> {
   /** The address of register operand `a` or `b` of the entry. */
   get #a(): I32 {
     const { f } = this;
-    return f.i32.add(f.get(this.#hart), f.i32.and(f.i32.shrU(f.get(this.#low), f.const32(10)), f.const32(0x1ff)));
+    return f.i32.add(this.hart, f.i32.and(f.i32.shrU(f.get(this.#low), f.const32(10)), f.const32(0x1ff)));
   }
   get #b(): I32 {
     const { f } = this;
-    return f.i32.add(f.get(this.#hart), f.i32.shrU(f.get(this.#low), f.const32(20)));
+    return f.i32.add(this.hart, f.i32.shrU(f.get(this.#low), f.const32(20)));
   }
 
   /** The register operand at bit `at` of the entry's high half. */
   #c(at: number): I32 {
     const { f } = this;
     const field = f.i32.and(f.i32.wrap(f.i64.shrU(f.get(this.#bits), f.const64(32 + at))), f.const32(0x1ff));
-    return f.i32.add(f.get(this.#hart), field);
+    return f.i32.add(this.hart, field);
   }
 
   // ------------------------------------------------------------ the vocabulary
@@ -411,34 +406,6 @@ class Interpreter extends WasmValues implements Vocabulary<I64, I32> {
 
   setRd(value: I64): void {
     this.f.store("i64", this.#a, value, SLOT.x);
-  }
-
-  load(size: AccessSize, signed: boolean, address: I64): I64 {
-    const { f } = this;
-    const at = f.keep(address);
-    const value = f.temporary(TYPE.i64);
-    const { entry, hit } = this.#lookUp(at, size, TLB.read);
-    f.if(hit, () => {
-      const how = size === 8 ? "i64" : `i64_${size * 8 as 8 | 16 | 32}${signed ? "s" : "u"}` as const;
-      f.set(value, f.load64(this.#hostAddress(at, entry), 0, how));
-    }, () => {
-      this.#slowAccess(this.imports.load, at, f.const32(size), f.const32(Number(signed)));
-      f.set(value, this.#slot64(SLOT.result));
-    });
-    return f.get(value);
-  }
-
-  store(size: AccessSize, address: I64, value: I64): void {
-    const { f } = this;
-    const at = f.keep(address);
-    const { entry, hit } = this.#lookUp(at, size, TLB.write);
-    f.if(hit, () => {
-      const how = size === 8 ? "i64" : `i64_${size * 8 as 8 | 16 | 32}` as const;
-      f.store(how, this.#hostAddress(at, entry), value);
-    }, () => {
-      this.#operand(value);
-      this.#slowAccess(this.imports.store, at, f.const32(size));
-    });
   }
 
   branch(condition?: I32): void {
@@ -471,63 +438,6 @@ class Interpreter extends WasmValues implements Vocabulary<I64, I32> {
     f.br(this.#goto);
   }
 
-  loadReserved(size: 4 | 8, address: I64): I64 {
-    const { f } = this;
-    const at = f.keep(address);
-    const value = f.temporary(TYPE.i64);
-    const { entry, hit } = this.#lookUp(at, size, TLB.read);
-    f.if(f.i32.and(hit, this.#aligned(at, size)), () => {
-      const host = f.keep(this.#hostAddress(at, entry));
-      f.set(value, f.load64(host, 0, size === 8 ? "i64" : "i64_32s"));
-      f.store("i32", f.get(this.#hart), host, SLOT.reservation);
-    }, () => {
-      this.#slowAccess(this.imports.loadReserved, at, f.const32(size));
-      f.set(value, this.#slot64(SLOT.result));
-    });
-    return f.get(value);
-  }
-
-  storeConditional(size: 4 | 8, address: I64, value: I64): I64 {
-    const { f } = this;
-    const at = f.keep(address);
-    const failed = f.temporary(TYPE.i64);
-    const { entry, hit } = this.#lookUp(at, size, TLB.write);
-    f.if(f.i32.and(hit, this.#aligned(at, size)), () => {
-      const host = f.keep(this.#hostAddress(at, entry));
-      f.set(failed, f.const64(1));
-      f.if(f.i32.eq(host, this.#slot32(SLOT.reservation)), () => {
-        f.store(size === 8 ? "i64" : "i64_32", host, value);
-        f.set(failed, f.const64(0));
-      });
-      f.store("i32", f.get(this.#hart), f.const32(0), SLOT.reservation);
-    }, () => {
-      this.#operand(value);
-      this.#slowAccess(this.imports.storeConditional, at, f.const32(size));
-      f.set(failed, this.#slot64(SLOT.result));
-    });
-    return f.get(failed);
-  }
-
-  amo(fn: AmoFunction, size: 4 | 8, address: I64, operand: I64): I64 {
-    const { f } = this;
-    const at = f.keep(address);
-    const by = f.keep(size === 4 ? this.sext32(operand) : operand);
-    const old = f.temporary(TYPE.i64);
-    const { entry, hit } = this.#lookUp(at, size, TLB.write);
-    f.if(f.i32.and(hit, this.#aligned(at, size)), () => {
-      const host = f.keep(this.#hostAddress(at, entry));
-      f.set(old, f.load64(host, 0, size === 8 ? "i64" : "i64_32s"));
-      f.store(size === 8 ? "i64" : "i64_32", host, amoResult(this, fn, f.get(old), by));
-    }, () => {
-      this.#operand(by);
-      this.#slowAccess(this.imports.amo, at, f.const32(size), f.const32(AMO_FUNCTIONS.indexOf(fn)));
-      f.set(old, this.#slot64(SLOT.result));
-    });
-    return f.get(old);
-  }
-
-  fence(): void {}
-
   system(call: SystemCall): void {
     this.#system(call);
   }
@@ -556,39 +466,10 @@ class Interpreter extends WasmValues implements Vocabulary<I64, I32> {
       f.if(f.i32.gtU(rm, f.const32(4)), () => this.#system("illegal"));
     }
     this.#dirtyFloat();
-    return f.call(this.floats[op], f.get(this.#hart), rm, a, b, c);
+    return f.call(this.floats[op], this.hart, rm, a, b, c);
   }
 
   #dirtyFloat(): void {
-    this.f.store("i32", this.f.get(this.#hart), this.f.const32(3), SLOT.fs);
-  }
-}
-
-/** What the A extension's function leaves in memory; words come sign-extended. */
-export function amoResult<X, C>(
-  o: Pick<Vocabulary<X, C>, "add" | "xor" | "and" | "or" | "select" | "lt" | "ltu">,
-  fn: AmoFunction,
-  old: X,
-  by: X,
-): X {
-  switch (fn) {
-    case "swap":
-      return by;
-    case "add":
-      return o.add(old, by);
-    case "xor":
-      return o.xor(old, by);
-    case "and":
-      return o.and(old, by);
-    case "or":
-      return o.or(old, by);
-    case "min":
-      return o.select(o.lt(old, by), old, by);
-    case "max":
-      return o.select(o.lt(old, by), by, old);
-    case "minu":
-      return o.select(o.ltu(old, by), old, by);
-    case "maxu":
-      return o.select(o.ltu(old, by), by, old);
+    this.f.store("i32", this.hart, this.f.const32(3), SLOT.fs);
   }
 }

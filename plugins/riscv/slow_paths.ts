@@ -4,9 +4,10 @@ import type { EngineBus } from "../../core/plugin.ts";
 import { ACCESS, type Access, ACCESS_FAULT, CAUSE, PAGE_FAULT } from "./cause.ts";
 import type { CodeCache } from "./code.ts";
 import type { RiscvHart } from "./hart.ts";
-import { AMO_FUNCTIONS, amoResult, type SlowPaths, STATUS, SYSTEM_CALLS } from "./interpreter.ts";
+import { type SlowPaths, STATUS, SYSTEM_CALLS } from "./interpreter.ts";
 import { HART_BYTES, PAGE_BYTES, SLOT } from "./layout.ts";
 import type { EngineMemory } from "./memory.ts";
+import { AMO_FUNCTIONS, amoResult } from "./wasm_hart.ts";
 
 /** Watches stores to single doublewords (HTIF): told after the store. */
 export interface StoreWatch {

@@ -1,0 +1,144 @@
+// Memory accesses of generated code: the inline TLB check, loads, stores and atomics (unprivileged chapter 14; see layout.ts).
+
+import { PAGE_BYTES, SLOT, TLB } from "./layout.ts";
+import type { AccessSize, AmoFunction, Vocabulary } from "./vocabulary.ts";
+import { type I32, type I64, TYPE } from "./wasm/types.ts";
+import { WasmValues } from "./wasm_values.ts";
+
+/** The order in which slow paths number the A extension's functions. */
+export const AMO_FUNCTIONS: readonly AmoFunction[] = ["swap", "add", "xor", "and", "or", "min", "max", "minu", "maxu"];
+
+/** The part of the vocabulary that touches memory, for code that has a hart's block and its context at hand. */
+export abstract class WasmHart extends WasmValues {
+  /** The address of the hart's block, and the tag bits of the address space that data accesses see. */
+  protected abstract get hart(): I32;
+  protected abstract get context(): I64;
+
+  /**
+   * Emits an access of `size` bytes at `address`, which is held: `direct` where the TLB's tag serves it (and the
+   * address is aligned, where `aligned` asks for it), else `slow`, or whatever the generator does instead.
+   */
+  protected abstract access(
+    address: I64,
+    size: AccessSize,
+    tag: typeof TLB.read | typeof TLB.write,
+    aligned: boolean,
+    direct: (host: () => I32) => void,
+    slow: SlowAccess,
+  ): void;
+
+  load(size: AccessSize, signed: boolean, address: I64): I64 {
+    const { f } = this;
+    const value = f.temporary(TYPE.i64);
+    this.access(f.keep(address), size, TLB.read, false, (host) => {
+      const how = size === 8 ? "i64" : `i64_${size * 8 as 8 | 16 | 32}${signed ? "s" : "u"}` as const;
+      f.set(value, f.load64(host(), 0, how));
+    }, { path: "load", more: [Number(signed)], result: value });
+    return f.get(value);
+  }
+
+  store(size: AccessSize, address: I64, value: I64): void {
+    const { f } = this;
+    this.access(f.keep(address), size, TLB.write, false, (host) => {
+      f.store(size === 8 ? "i64" : `i64_${size * 8 as 8 | 16 | 32}`, host(), value);
+    }, { path: "store", operand: value });
+  }
+
+  loadReserved(size: 4 | 8, address: I64): I64 {
+    const { f } = this;
+    const value = f.temporary(TYPE.i64);
+    this.access(f.keep(address), size, TLB.read, true, (host) => {
+      const at = f.keep(host());
+      f.set(value, f.load64(at, 0, size === 8 ? "i64" : "i64_32s"));
+      f.store("i32", this.hart, at, SLOT.reservation);
+    }, { path: "loadReserved", result: value });
+    return f.get(value);
+  }
+
+  storeConditional(size: 4 | 8, address: I64, value: I64): I64 {
+    const { f } = this;
+    const failed = f.temporary(TYPE.i64);
+    this.access(f.keep(address), size, TLB.write, true, (host) => {
+      const at = f.keep(host());
+      f.set(failed, f.const64(1));
+      f.if(f.i32.eq(at, f.load32(this.hart, SLOT.reservation)), () => {
+        f.store(size === 8 ? "i64" : "i64_32", at, value);
+        f.set(failed, f.const64(0));
+      });
+      f.store("i32", this.hart, f.const32(0), SLOT.reservation);
+    }, { path: "storeConditional", operand: value, result: failed });
+    return f.get(failed);
+  }
+
+  amo(fn: AmoFunction, size: 4 | 8, address: I64, operand: I64): I64 {
+    const { f } = this;
+    const by = f.keep(size === 4 ? this.sext32(operand) : operand);
+    const old = f.temporary(TYPE.i64);
+    this.access(f.keep(address), size, TLB.write, true, (host) => {
+      const at = f.keep(host());
+      f.set(old, f.load64(at, 0, size === 8 ? "i64" : "i64_32s"));
+      f.store(size === 8 ? "i64" : "i64_32", at, amoResult(this, fn, f.get(old), by));
+    }, { path: "amo", operand: by, more: [AMO_FUNCTIONS.indexOf(fn)], result: old });
+    return f.get(old);
+  }
+
+  fence(): void {}
+
+  /** The TLB entry of an address, and whether it serves the access; `address` must be held. */
+  protected lookUp(address: I64, size: number, tag: number): { entry: I32; hit: () => I32; host: () => I32 } {
+    const { f } = this;
+    const scaled = f.i32.shrU(f.i32.wrap(address), f.const32(12 - Math.log2(TLB.bytes)));
+    const index = f.i32.and(scaled, f.const32((TLB.entries - 1) * TLB.bytes));
+    const entry = f.keep(f.i32.add(this.hart, index));
+    // The page of the last byte: an access that leaves its page misses.
+    const last = size > 1 ? f.i64.add(address, f.const64(size - 1)) : address;
+    const wanted = f.i64.or(f.i64.and(last, f.const64(-PAGE_BYTES)), this.context);
+    return {
+      entry,
+      hit: () => f.i64.eq(f.load64(entry, SLOT.tlb + tag), wanted),
+      host: () => f.i32.add(f.i32.wrap(address), f.load32(entry, SLOT.tlb + TLB.addend)),
+    };
+  }
+
+  protected isAligned(address: I64, size: number): I32 {
+    const { f } = this;
+    return f.i32.eqz(f.i32.and(f.i32.wrap(address), f.const32(size - 1)));
+  }
+}
+
+/** A slow path by name, what it is given besides the address and the size, and where its result goes. */
+export interface SlowAccess {
+  readonly path: "load" | "store" | "loadReserved" | "storeConditional" | "amo";
+  readonly operand?: I64;
+  readonly more?: readonly number[];
+  readonly result?: ReturnType<WasmValues["f"]["temporary"]>;
+}
+
+/** What the A extension's function leaves in memory; words come sign-extended. */
+export function amoResult<X, C>(
+  o: Pick<Vocabulary<X, C>, "add" | "xor" | "and" | "or" | "select" | "lt" | "ltu">,
+  fn: AmoFunction,
+  old: X,
+  by: X,
+): X {
+  switch (fn) {
+    case "swap":
+      return by;
+    case "add":
+      return o.add(old, by);
+    case "xor":
+      return o.xor(old, by);
+    case "and":
+      return o.and(old, by);
+    case "or":
+      return o.or(old, by);
+    case "min":
+      return o.select(o.lt(old, by), old, by);
+    case "max":
+      return o.select(o.lt(old, by), by, old);
+    case "minu":
+      return o.select(o.ltu(old, by), old, by);
+    case "maxu":
+      return o.select(o.ltu(old, by), by, old);
+  }
+}

@@ -12,6 +12,7 @@ import { type HostStream, webStream } from "./plugins/web_streams.ts";
 export type { Builtins, HostStream, InboxEvent, MachineStatus };
 export * from "./core/plugin.ts";
 export { decodeTree, formatTree, type TreeNode } from "./core/device_tree.ts";
+/** Combinators for the configuration of plugins. */
 export * as schema from "./core/schema.ts";
 export {
   boolean,
@@ -28,7 +29,9 @@ export {
 
 /** A machine: guest RAM, CPUs and devices. */
 export interface Machine extends AsyncDisposable {
+  /** The description's, or `"machine"`. */
   readonly name: string;
+  /** What it is doing now. */
   readonly status: MachineStatus;
   /** By device name: the other ends of stream devices whose description gives no back end. */
   readonly streams: Readonly<Record<string, HostStream>>;
@@ -119,6 +122,18 @@ export async function createMachine(
   if (!signal?.aborted) return machine;
   await machine[Symbol.asyncDispose]();
   throw signal.reason;
+}
+
+/**
+ * Assembles a program for the engine `riscv`, to be loaded at `base` (default: where RAM begins). The assembler is
+ * loaded at the first call. Throws a `SyntaxError` that names the line for text that is no program.
+ */
+export async function assembleRiscv(
+  source: string,
+  options: { readonly base?: number } = {},
+): Promise<Uint8Array<ArrayBuffer>> {
+  const { assemble } = await import("./plugins/riscv/assembler.ts");
+  return assemble(source, options);
 }
 
 /** A machine of core's with the web's streams and signals. */

@@ -48,6 +48,7 @@ export interface Region {
 
 /** One interrupt line of a device, level-triggered. Lines that share an input are OR-ed. */
 export interface IrqLine {
+  /** Asserts or releases the line; setting the level it has is free. */
   set(level: boolean): void;
 }
 
@@ -80,7 +81,9 @@ export interface Dma {
 
 /** A guest-given address or length that does not lie in RAM: the device answers it as its specification says. */
 export class DmaFault extends Error {
+  /** Tells it from other errors. */
   override readonly name = "DmaFault";
+  /** Made by core, for the range that was asked for. */
   constructor(readonly at: Address, readonly length: number) {
     super(`guest-physical 0x${at.toString(16)}+${length} is not RAM`);
   }
@@ -90,11 +93,13 @@ export class DmaFault extends Error {
 export interface Alarm {
   /** Fires once `now >= deadline`; replaces an earlier deadline. A deadline in the past fires at the next turn. */
   at(deadline: Nanos): void;
+  /** Forgets the deadline. */
   cancel(): void;
 }
 
 /** Virtual time: it stands still while the machine is paused. */
 export interface Clock {
+  /** Nanoseconds since the machine was built, not counting pauses. */
   readonly now: Nanos;
   /** Creates an alarm; `name` is unique within the device. Call it from `create`, once a name. */
   alarm(name: string, fire: () => void): Alarm;
@@ -119,6 +124,7 @@ export interface InboxPort {
 export interface CpuPort {
   /** How many CPUs (harts) the machine has. */
   readonly count: number;
+  /** Raises or lowers an interrupt line of a CPU. */
   set(cpu: number, line: number, level: boolean): void;
 }
 
@@ -127,11 +133,17 @@ export type Power = (what: "off" | "reset", code?: number) => void;
 
 /** Services every device may ask for, by the name it lists in `needs`. */
 export interface CoreServices {
+  /** The device's interrupt line. */
   irq: IrqLine;
+  /** Guest memory. */
   dma: Dma;
+  /** Virtual time and alarms. */
   clock: Clock;
+  /** The way of host results to the device. */
   inbox: InboxPort;
+  /** Interrupt inputs of the CPUs. */
   cpus: CpuPort;
+  /** Power off, reset. */
   power: Power;
   /** The host's wall-clock time, microseconds since 1970 UTC (seeded under the instruction clock). */
   wallTime: () => number;
@@ -148,6 +160,7 @@ export interface StreamBackend {
   read(max: number): Bytes | null | Promise<Bytes | null>;
   /** Writes all of `bytes` (copied before the call returns). A promise means: hold further writes until it settles. */
   write(bytes: Bytes): void | Promise<void>;
+  /** Called once, at the machine's end. */
   close?(): void | Promise<void>;
 }
 
@@ -155,6 +168,7 @@ export interface StreamBackend {
 export interface BlockBackend {
   /** Bytes, a multiple of 512. */
   readonly size: number;
+  /** Whether writes are refused. */
   readonly readOnly: boolean;
   /** Up to 20 bytes of ASCII, given to the guest as the disk's serial number. */
   readonly id?: string;
@@ -168,6 +182,7 @@ export interface BlockBackend {
   discard?(position: number, length: number): IoResult | Promise<IoResult>;
   /** Makes the range read as zeroes. Absent: the device writes zeroes itself. */
   writeZeroes?(position: number, length: number): IoResult | Promise<IoResult>;
+  /** Called once, at the machine's end. */
   close?(): void | Promise<void>;
 }
 
@@ -197,27 +212,38 @@ export interface NetBackend {
   receive(max: number): Packet[] | null | Promise<Packet[] | null>;
   /** Settles when `linkUp` changes; a network without it never changes. */
   linkChange?(): Promise<boolean>;
+  /** Called once, at the machine's end. */
   close?(): void | Promise<void>;
 }
 
 /** A source of random bytes. */
 export interface EntropyBackend {
+  /** Fills `into` with random bytes. */
   fill(into: Bytes): void;
+  /** Called once, at the machine's end. */
   close?(): void | Promise<void>;
 }
 
 /** Services that back ends provide: an open set. Extend it by declaration merging. */
 export interface BackendServices {
+  /** Bytes in both directions. */
   stream: StreamBackend;
+  /** A disk. */
   block: BlockBackend;
+  /** A network. */
   net: NetBackend;
+  /** Random bytes. */
   entropy: EntropyBackend;
 }
 
+/** The services that core provides. */
 export type CoreServiceName = keyof CoreServices;
+/** The services that back ends provide. */
 export type BackendServiceName = keyof BackendServices;
+/** All services. */
 export type ServiceName = CoreServiceName | BackendServiceName;
-type Services = CoreServices & BackendServices;
+/** All services by name. */
+export type Services = CoreServices & BackendServices;
 
 // ---------------------------------------------------------------- device definitions
 
@@ -228,7 +254,9 @@ export type TreeValue = number | bigint | boolean | string | readonly (number | 
 export interface DeviceTreePart {
   /** The generic node name; default: the plugin's name. */
   readonly node?: string;
+  /** What drivers look for, most specific first. */
   readonly compatible: string | readonly string[];
+  /** Further properties of the node. */
   readonly properties?: Readonly<Record<string, TreeValue>>;
   /** CPU interrupt lines that the device drives on each CPU, in the order of `interrupts-extended`. */
   readonly cpuLines?: readonly number[];
@@ -240,7 +268,9 @@ export interface DeviceTreePart {
 export interface Device<S extends Plain = Plain> {
   /** All of the device's state, requests in flight included. */
   state: S;
+  /** Its register windows. */
   readonly regions: readonly Region[];
+  /** What it says of itself in the device tree. */
   readonly deviceTree?: DeviceTreePart;
   /** What the inbox delivers, by event name. */
   readonly events?: Readonly<Record<string, (token: number, outcome: Plain) => void>>;
@@ -250,7 +280,9 @@ export interface Device<S extends Plain = Plain> {
   refresh?(): void;
   /** Stop starting new host work; core then waits until nothing is borrowed. */
   pause?(): void | Promise<void>;
+  /** Start host work again. */
   resume?(): void;
+  /** The machine ends. */
   dispose?(): void | Promise<void>;
 }
 
@@ -265,7 +297,9 @@ export type DeviceContext<N extends ServiceName, C> = Pick<Services, N> & {
 
 /** What every kind of plugin definition shares. */
 export interface PluginHead<K extends string> {
+  /** What it is. */
   readonly kind: K;
+  /** The contract it was made for: {@linkcode API_VERSION} then. */
   readonly api: { readonly major: number; readonly minor: number };
   /** snake_case, the plugin's own name. */
   readonly name: string;
@@ -274,17 +308,21 @@ export interface PluginHead<K extends string> {
 /** A device plugin: the default export of its module, made by {@linkcode defineDevice}. */
 export interface DeviceDefinition<N extends ServiceName = ServiceName, C = unknown, S extends Plain = Plain>
   extends PluginHead<"device"> {
+  /** The services its context holds. */
   readonly needs: readonly N[];
+  /** Checks its configuration. */
   readonly config: Schema<C>;
   /** Counts up when the meaning of `state` changes. */
   readonly stateVersion: number;
   /** Turns state saved by an older version into today's, or throws. */
   migrate?(state: Plain, fromVersion: number): S;
+  /** Makes the device; nothing of the host is touched by that. */
   create(context: DeviceContext<N, C>): Device<S>;
 }
 
 /** What a back end finds besides its configuration. */
 export interface BackendContext<C> {
+  /** Its checked configuration. */
   readonly config: C;
   /** The name of the device it serves. */
   readonly name: string;
@@ -301,10 +339,13 @@ export interface BackendContext<C> {
 /** A back-end plugin: a host's side of a service. */
 export interface BackendDefinition<P extends BackendServiceName = BackendServiceName, C = unknown>
   extends PluginHead<"backend"> {
+  /** The service it provides. */
   readonly provides: P;
   /** Deno permissions it asks for, for documentation, e.g. `["read", "write"]`. */
   readonly permissions: readonly string[];
+  /** Checks its configuration. */
   readonly config: Schema<C>;
+  /** Opens the host's side; throws with one clear sentence. */
   open(context: BackendContext<C>): BackendServices[P] | Promise<BackendServices[P]>;
 }
 
@@ -312,9 +353,13 @@ export interface BackendDefinition<P extends BackendServiceName = BackendService
 
 /** Guest RAM: `size` bytes of `buffer` from `offset` on, seen by the guest at `base`. All are multiples of 4096. */
 export interface Ram {
+  /** The buffer RAM lies in. */
   readonly buffer: ArrayBufferLike;
+  /** RAM's first byte in the buffer. */
   readonly offset: number;
+  /** RAM's first guest-physical address. */
   readonly base: Address;
+  /** Bytes. */
   readonly size: number;
 }
 
@@ -341,6 +386,7 @@ export type Exit =
 export interface Hart {
   /** A register by its architectural name: `"pc"`, `"a0"`, `"satp"`… */
   get(register: string): bigint;
+  /** Changes a register. */
   set(register: string, value: bigint): void;
   /**
    * Starts a stopped hart at physical `pc`, address translation and interrupts off, the other registers given set.
@@ -348,7 +394,9 @@ export interface Hart {
    * engine hands none of its calls to {@linkcode Firmware}.
    */
   start(entry: { pc: bigint; mode: string; registers?: Readonly<Record<string, bigint>> }): void;
+  /** Stops the hart until `start`. */
   stop(): void;
+  /** Whether it is stopped. */
   readonly stopped: boolean;
   /** Raises or lowers an interrupt input by the architecture's number. */
   setInterrupt(line: number, level: boolean): void;
@@ -358,7 +406,9 @@ export interface Hart {
 
 /** An opened engine: the CPUs and the RAM of one machine. */
 export interface Engine {
+  /** The machine's RAM. */
   readonly ram: Ram;
+  /** The CPUs. */
   readonly harts: readonly Hart[];
   /** Instructions retired by all harts since the start; exact whenever the engine calls out. */
   readonly retired: number;
@@ -379,6 +429,7 @@ export interface Engine {
   reset(): void;
   /** Everything but RAM and caches. */
   save(): Plain;
+  /** What `save` gave, in an engine of the same shape. */
   load(state: Plain): void;
   /**
    * Watches the HTIF words of a RISC-V test program: a store to `tohost` ends the run (`Exit` `"off"`) or prints.
@@ -387,6 +438,7 @@ export interface Engine {
   htif?(tohost: Address, fromhost?: Address): void;
   /** Counters for people: instructions, misses, exits by cause… */
   stats?(): Record<string, number>;
+  /** Frees what it holds. */
   dispose(): void;
 }
 
@@ -396,11 +448,17 @@ export interface Firmware {
   call(hart: number): void;
 }
 
+/** What an engine is opened with. */
 export interface EngineContext<C> {
+  /** Its checked configuration. */
   readonly config: C;
+  /** Where RAM is to be, and whether in a SharedArrayBuffer. */
   readonly ram: { readonly base: Address; readonly size: number; readonly shared: boolean };
+  /** How many harts. */
   readonly harts: number;
+  /** Device registers. */
   readonly bus: EngineBus;
+  /** Virtual time, and alarms such as a hart's timer. */
   readonly clock: Clock;
   /** Ticks a second of the architecture's timer. */
   readonly timebase: number;
@@ -410,17 +468,21 @@ export interface EngineContext<C> {
   readonly console: (bytes: Bytes) => void;
   /** Absent when the guest brings its own firmware. */
   readonly firmware?: Firmware;
+  /** Power off, reset. */
   readonly power: Power;
 }
 
+/** An engine plugin: executes guest code. */
 export interface EngineDefinition<C = unknown> extends PluginHead<"engine"> {
   /** Architectures it runs, best first, e.g. `["riscv64"]`. */
   readonly architectures: readonly string[];
   /** The board used when the description names none. */
   readonly defaultBoard: string;
+  /** Checks its configuration. */
   readonly config: Schema<C>;
   /** Whether this host can run it, and why not. */
   probe(): Promise<{ usable: true } | { usable: false; why: string }>;
+  /** Makes the CPUs and the RAM of one machine, harts stopped. */
   open(context: EngineContext<C>): Engine | Promise<Engine>;
 }
 
@@ -432,14 +494,17 @@ export interface Placeable {
   readonly name: string;
   /** The plugin's name. */
   readonly plugin: string;
+  /** Its register windows. */
   readonly regions: readonly Pick<Region, "name" | "size">[];
   /** Whether it asked for an interrupt line. */
   readonly irq: boolean;
   /** Pinned by the description: the first region's address, the interrupt number. */
   readonly at?: Address;
+  /** The interrupt controller's input, pinned by the description. */
   readonly irqNumber?: number;
 }
 
+/** Where a device is on its board. */
 export interface Placement {
   /** One address per region, in order. */
   readonly addresses: readonly Address[];
@@ -449,8 +514,11 @@ export interface Placement {
 
 /** What is loaded at start. */
 export interface BootFiles {
+  /** The kernel: an Image, an ELF or a flat binary. */
   readonly kernel?: Bytes;
+  /** The initial RAM disk. */
   readonly initrd?: Bytes;
+  /** The guest's own firmware. */
   readonly bios?: Bytes;
   /** The kernel's command line. */
   readonly append?: string;
@@ -458,16 +526,23 @@ export interface BootFiles {
 
 /** All that a board needs to build the device tree and to start the harts. */
 export interface BootContext {
+  /** The CPUs to start. */
   readonly engine: Engine;
+  /** What to load. */
   readonly files: BootFiles;
   /** Copies into guest RAM; throws a `RangeError` outside of it. */
   write(at: Address, bytes: Bytes): void;
+  /** All devices, placed. */
   readonly devices: readonly (Omit<Placeable, "irq"> & Placement & { readonly tree?: DeviceTreePart })[];
+  /** Ticks a second of the architecture's timer. */
   readonly timebase: number;
 }
 
+/** A board, made for one machine. */
 export interface Board {
+  /** RAM's first address. */
   readonly ramBase: Address;
+  /** Ticks a second of the architecture's timer. */
   readonly timebase: number;
   /** Devices every machine of this board has, unless the description names one of the same plugin. */
   readonly defaultDevices: readonly DeviceDescription[];
@@ -492,12 +567,17 @@ export interface Board {
   describe(context: BootContext): Bytes;
 }
 
+/** A board plugin: what differs between machines of an architecture. */
 export interface BoardDefinition<C = unknown> extends PluginHead<"board"> {
+  /** The architecture, as engines name it. */
   readonly architecture: string;
+  /** Checks its configuration. */
   readonly config: Schema<C>;
+  /** Makes the board of one machine. */
   create(context: { config: C; harts: number; ramSize: number; bios: boolean; bootargs?: string }): Board;
 }
 
+/** Any plugin. */
 export type PluginDefinition =
   // deno-lint-ignore no-explicit-any -- a list of plugins is heterogeneous in its config and state types
   | DeviceDefinition<any, any, any>
@@ -512,7 +592,9 @@ export type PluginDefinition =
 
 /** A plugin by built-in name or import specifier, with its configuration. */
 export interface PluginUse {
+  /** A built-in name, a name of the caller's `plugins`, or an import specifier. */
   readonly use: string;
+  /** What the plugin's `config` checks. */
   readonly config?: { readonly [key: string]: Plain };
 }
 
@@ -530,6 +612,7 @@ export interface DeviceDescription extends PluginUse {
 
 /** A whole machine, as JSON. */
 export interface MachineDescription {
+  /** For messages and for devices that have to differ between machines; default `"machine"`. */
   readonly name?: string;
   /** Default `"riscv"`. */
   readonly engine?: string | PluginUse;
@@ -545,6 +628,7 @@ export interface MachineDescription {
   readonly seed?: number;
   /** RAM as a SharedArrayBuffer. */
   readonly sharedMemory?: boolean;
+  /** What to load at start. */
   readonly boot?: {
     /** Paths or URLs (against `base`), or the bytes themselves. */
     readonly kernel?: string | Bytes;
@@ -552,6 +636,7 @@ export interface MachineDescription {
     readonly bios?: string | Bytes;
     readonly append?: string;
   };
+  /** Besides the board's own. */
   readonly devices?: readonly DeviceDescription[];
 }
 
@@ -563,6 +648,7 @@ export interface Host {
   now(): Nanos;
   /** Microseconds since 1970 UTC. */
   wallTime(): number;
+  /** Fills `into` with random bytes. */
   entropy(into: Bytes): void;
   /** Gives the event loop one turn. */
   turn(): Promise<void>;
@@ -578,7 +664,8 @@ export interface Host {
 
 // ---------------------------------------------------------------- makers
 
-type Body<D extends PluginHead<string>> = Omit<D, "kind" | "api">;
+/** A definition without what its maker adds. */
+export type Body<D extends PluginHead<string>> = Omit<D, "kind" | "api">;
 
 /** Makes a device plugin. Its module's default export should be the result. */
 export function defineDevice<const N extends ServiceName, C, S extends Plain>(

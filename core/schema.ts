@@ -8,6 +8,7 @@ export interface Schema<T> {
   readonly optional?: { readonly fallback: unknown };
   /** For people: an object's options. */
   readonly fields?: Readonly<Record<string, Schema<unknown>>>;
+  /** The value as `T`, defaults filled in. */
   parse(value: unknown, path: string): T;
 }
 

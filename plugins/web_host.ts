@@ -11,7 +11,7 @@ const MILLISECOND: Nanos = 1_000_000;
 /** Timers come up to this much late. */
 const TIMER_SLACK: Nanos = 1_200_000;
 /** The share of time that may go into waiting for a deadline more exactly than timers do. */
-const SPIN_SHARE = 0.01;
+const SPIN_SHARE = 0.005;
 const SPIN_MOST: Nanos = 5 * MILLISECOND;
 /** The longest wait that timers take. */
 const LONGEST = 2 ** 31 - 1;
@@ -23,14 +23,12 @@ export function createWebHost(load: (specifier: string) => Promise<unknown>): Ho
   let spinning: Nanos = SPIN_MOST;
   let credited = now();
 
-  /** Whether `nanos` of exact waiting are within the share. */
-  const maySpin = (nanos: Nanos): boolean => {
+  /** Nanoseconds of exact waiting that are within the share now. */
+  const credit = (): Nanos => {
     const time = now();
     spinning = Math.min(SPIN_MOST, spinning + (time - credited) * SPIN_SHARE);
     credited = time;
-    if (nanos > spinning) return false;
-    spinning -= nanos;
-    return true;
+    return spinning;
   };
 
   return {
@@ -43,12 +41,13 @@ export function createWebHost(load: (specifier: string) => Promise<unknown>): Ho
       const end = now() + nanos;
       let awake = false;
       wake = wake.then(() => void (awake = true));
-      if (nanos > TIMER_SLACK) await timer((nanos - TIMER_SLACK) / MILLISECOND, wake);
-      if (awake) return;
-      const left = end - now();
-      if (left <= 0) return;
-      if (!maySpin(left)) return await timer(left / MILLISECOND, wake);
+      const exact = nanos < Infinity && credit() >= TIMER_SLACK;
+      const coarse = exact ? nanos - TIMER_SLACK : nanos;
+      if (coarse > 0) await timer(coarse / MILLISECOND, wake);
+      if (!exact) return;
+      const start = now();
       while (!awake && now() < end) await turn();
+      spinning -= now() - start;
     },
 
     resolve(location, base) {

@@ -22,7 +22,7 @@ import { EngineMemory } from "./memory.ts";
 import { SlowMemory } from "./slow_paths.ts";
 
 /** Steps a hart makes before the next one has its turn. */
-const SLICE = 10_000;
+export const SLICE = 10_000;
 
 interface Config {
   /** Memory for predecoded code. */

@@ -1,13 +1,21 @@
 // What generated code calls for: TLB misses, device registers, page crossings, system instructions.
 
 import type { EngineBus } from "../../core/plugin.ts";
-import { ACCESS, type Access, ACCESS_FAULT, CAUSE, PAGE_FAULT } from "./cause.ts";
+import { ACCESS, type Access, ACCESS_FAULT, CAUSE } from "./cause.ts";
 import type { CodeCache } from "./code.ts";
 import type { RiscvHart } from "./hart.ts";
 import { type SlowPaths, STATUS, SYSTEM_CALLS } from "./interpreter.ts";
 import { HART_BYTES, PAGE_BYTES, SLOT } from "./layout.ts";
 import type { EngineMemory } from "./memory.ts";
 import { AMO_FUNCTIONS, amoResult } from "./wasm_hart.ts";
+
+/** The part of an access that is in one page: its physical and its virtual address, and its bytes. */
+interface Part {
+  readonly at: number;
+  readonly low: number;
+  readonly high: number;
+  readonly length: number;
+}
 
 /** Watches stores to single doublewords (HTIF): told after the store. */
 export interface StoreWatch {
@@ -101,7 +109,7 @@ export class SlowMemory implements SlowPaths {
     const { i32, i64 } = this.memory;
     const host = this.#atomic(hart, low, high, size, ACCESS.store);
     if (host < 0) return STATUS.moved;
-    const held = i32[base + SLOT.reservation >> 2] === host;
+    const held = i32[base + SLOT.reservation >> 2] >>> 0 === host;
     i32[base + SLOT.reservation >> 2] = 0;
     if (held) this.#write(base, hart.mmu.physical, size);
     i64[base + SLOT.result >> 3] = held ? 0n : 1n;
@@ -227,9 +235,10 @@ export class SlowMemory implements SlowPaths {
     const parts = this.#bothPages(hart, low, high, size, ACCESS.load);
     if (!parts) return STATUS.moved;
     let value = 0n;
-    for (let i = size - 1; i >= 0; i--) {
-      if (!this.#read(base, this.#part(parts, i), 1)) return this.#fault(hart, CAUSE.loadAccess, low, high);
-      value = value << 8n | i64[base + SLOT.result >> 3];
+    for (let i = 0; i < size; i++) {
+      const { at, low, high } = this.#part(parts, i);
+      if (!this.#read(base, at, 1)) return this.#fault(hart, CAUSE.loadAccess, low, high);
+      value |= i64[base + SLOT.result >> 3] << BigInt(8 * i);
     }
     i64[base + SLOT.result >> 3] = value;
     this.#extend(base, size, signed);
@@ -243,42 +252,32 @@ export class SlowMemory implements SlowPaths {
     if (!parts) return STATUS.moved;
     const value = i64[base + SLOT.operands >> 3];
     for (let i = 0; i < size; i++) {
+      const { at, low, high } = this.#part(parts, i);
       i64[base + SLOT.operands >> 3] = value >> BigInt(8 * i) & 0xffn;
-      if (!this.#write(base, this.#part(parts, i), 1)) return this.#fault(hart, CAUSE.storeAccess, low, high);
+      if (!this.#write(base, at, 1)) return this.#fault(hart, CAUSE.storeAccess, low, high);
     }
     return STATUS.done;
   }
 
-  /** The physical addresses of both parts of an access, and the length of the first. */
-  #bothPages(
-    hart: RiscvHart,
-    low: number,
-    high: number,
-    size: number,
-    access: Access,
-  ): { first: number; second: number; split: number } | undefined {
-    const { mmu } = hart;
-    const split = PAGE_BYTES - (low & PAGE_BYTES - 1);
-    const nextLow = low + split | 0;
+  /** Both parts of an access that leaves its page, or `undefined` after a trap, which names the part that met it. */
+  #bothPages(hart: RiscvHart, low: number, high: number, size: number, access: Access): [Part, Part] | undefined {
+    const length = PAGE_BYTES - (low & PAGE_BYTES - 1);
+    const nextLow = low + length | 0;
     const nextHigh = nextLow === 0 ? high + 1 | 0 : high;
-    let fault = mmu.translate(low, high, split, access, hart.dataRegime);
-    const first = mmu.physical;
-    if (fault >= 0) {
-      this.#fault(hart, fault, low, high);
-      return undefined;
-    }
-    fault = mmu.translate(nextLow, nextHigh, size - split, access, hart.dataRegime);
-    if (fault >= 0) {
-      // A page fault names the page that is missing; an access fault, the access.
-      const page = fault === PAGE_FAULT[access];
-      this.#fault(hart, fault, page ? nextLow : low, page ? nextHigh : high);
-      return undefined;
-    }
-    return { first, second: mmu.physical, split };
+    const first = this.#translatePart(hart, low, high, length, access);
+    const second = first && this.#translatePart(hart, nextLow, nextHigh, size - length, access);
+    return second && [first, second];
   }
 
-  #part({ first, second, split }: { first: number; second: number; split: number }, i: number): number {
-    return i < split ? first + i : second + i - split;
+  #translatePart(hart: RiscvHart, low: number, high: number, length: number, access: Access): Part | undefined {
+    const fault = hart.mmu.translate(low, high, length, access, hart.dataRegime);
+    if (fault < 0) return { at: hart.mmu.physical, low, high, length };
+    this.#fault(hart, fault, low, high);
+  }
+
+  /** Where byte `i` of an access is, and the virtual address of its part. */
+  #part([first, second]: [Part, Part], i: number): Part {
+    return i < first.length ? { ...first, at: first.at + i } : { ...second, at: second.at + i - first.length };
   }
 }
 

@@ -11,7 +11,7 @@ export interface HandlerNumbers {
   readonly decode: 0;
   /** Steps past the end of the page. */
   readonly pageEnd: number;
-  /** A 4-byte instruction whose second half is on the next page. */
+  /** Fetches, checks and decodes anew at each execution: where the second half is on the next page, say. */
   readonly crossing: number;
   readonly illegal: number;
   /** The handler of a row, for an instruction of 2 or 4 bytes. */
@@ -30,6 +30,9 @@ export class CodeCache implements PageWatch {
   onDrop: () => void = () => {};
   decoded = 0;
 
+  /** A page all of whose instructions are fetched singly: for pages that PMP divides. */
+  readonly divided: number;
+
   readonly #slots: number;
   /** The address of each RAM page's predecoded page, or 0. */
   readonly #code: Int32Array;
@@ -45,7 +48,9 @@ export class CodeCache implements PageWatch {
     readonly handlers: HandlerNumbers,
     bytes: number,
   ) {
-    this.#slots = Math.floor(bytes / CODE.pageBytes);
+    this.#slots = Math.floor(bytes / CODE.pageBytes) - 1;
+    this.divided = memory.codeOffset + this.#slots * CODE.pageBytes;
+    this.#clear(this.divided, handlers.crossing);
     const pages = memory.ramSize / PAGE_BYTES;
     this.#code = new Int32Array(pages);
     this.#flags = new Uint8Array(pages);
@@ -65,9 +70,7 @@ export class CodeCache implements PageWatch {
     }
     const slot = this.#free.pop()!;
     const address = this.memory.codeOffset + slot * CODE.pageBytes;
-    this.memory.u8.fill(0, address, address + CODE.pageBytes);
-    const { i32 } = this.memory;
-    for (let i = PAGE_BYTES / 2; i < CODE.entries; i++) i32[(address >> 2) + i * 2] = this.handlers.pageEnd;
+    this.#clear(address, this.handlers.decode);
     this.#code[page] = address;
     this.#owner[slot] = page;
     this.onCode(host - host % PAGE_BYTES);
@@ -159,6 +162,15 @@ export class CodeCache implements PageWatch {
     this.#code.fill(0);
     this.#owner.fill(-1);
     this.#free = Array.from({ length: this.#slots }, (_, i) => this.#slots - 1 - i);
+  }
+
+  /** Fills a predecoded page with one handler. */
+  #clear(address: number, handler: number): void {
+    const { i32, u8 } = this.memory;
+    u8.fill(0, address, address + CODE.pageBytes);
+    for (let i = 0; i < CODE.entries; i++) {
+      i32[(address >> 2) + i * 2] = i < PAGE_BYTES / 2 ? handler : this.handlers.pageEnd;
+    }
   }
 
   #page(host: number): number {

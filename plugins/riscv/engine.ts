@@ -17,12 +17,14 @@ import { type HartContext, RiscvHart } from "./hart.ts";
 import { Htif } from "./htif.ts";
 import { INSTRUCTIONS, ISA } from "./instructions.ts";
 import { Handlers, interpreterModule } from "./interpreter.ts";
-import { SLOT } from "./layout.ts";
+import { CODE, SLOT } from "./layout.ts";
 import { EngineMemory } from "./memory.ts";
 import { SlowMemory } from "./slow_paths.ts";
 
 /** Steps a hart makes before the next one has its turn. */
 export const SLICE = 10_000;
+/** One page of code, and the one for pages that PMP divides. */
+const LEAST_CODE_BYTES = 2 * CODE.pageBytes;
 
 interface Config {
   /** Memory for predecoded code. */
@@ -48,10 +50,11 @@ class RiscvEngine implements Engine {
   constructor(context: EngineContext<Config>) {
     this.#context = context;
     const { ram, harts, config } = context;
-    const memory = this.#memory = new EngineMemory(ram.base, ram.size, harts, config.codeCache, ram.shared);
+    const codeBytes = Math.max(config.codeCache, LEAST_CODE_BYTES);
+    const memory = this.#memory = new EngineMemory(ram.base, ram.size, harts, codeBytes, ram.shared);
     this.ram = { buffer: memory.wasm.buffer, offset: memory.ramOffset, base: ram.base, size: ram.size };
     const handlers = new Handlers(INSTRUCTIONS);
-    const code = this.#code = new CodeCache(memory, INSTRUCTIONS, handlers, config.codeCache);
+    const code = this.#code = new CodeCache(memory, INSTRUCTIONS, handlers, codeBytes);
     const list: RiscvHart[] = this.harts = [];
     for (let i = 0; i < harts; i++) list.push(new RiscvHart(i, memory, this.#hartContext(i), code));
     code.onCode = (host) => list.forEach((hart) => hart.mmu.dropWrites(host));
@@ -85,13 +88,12 @@ class RiscvEngine implements Engine {
     let idle = 0;
     while (left > 0) {
       const hart = this.harts[this.#current];
-      if (hart.hasWork) {
-        idle = 0;
-        left -= this.#turn(hart, Math.min(left, this.#slice));
-      } else if (++idle === this.harts.length) {
-        return { reason: "idle" };
-      }
+      const works = hart.hasWork;
+      if (works) left -= this.#turn(hart, Math.min(left, this.#slice));
+      idle = works ? 0 : idle + 1;
       if (this.#slice === 0 || !hart.hasWork || hart.yielded) this.#nextHart();
+      // Once around: as if nobody had been asked.
+      if (idle === this.harts.length) return { reason: "idle" };
       if (this.#htif?.exit) return this.#htif.exit;
       if (this.#kicked) break;
     }

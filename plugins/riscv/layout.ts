@@ -51,8 +51,8 @@ export const FETCH_TLB = { entries: 512, bytes: 16, tag: 0, code: 8 } as const;
 
 /** A tag is the virtual page's address, this bit for a translation without direct access, and the context below. */
 export const TAG_SLOW = 0x800;
-/** Contexts are numbered from 1 to this. */
-export const MAX_CONTEXT = 0x7ff;
+/** Contexts are numbered from 1 to this: no tag is all ones, which stands for none. */
+export const MAX_CONTEXT = 0x7fe;
 
 /**
  * A predecoded page: an 8-byte entry for each halfword of a 4 KiB page, and two for the steps past its end.

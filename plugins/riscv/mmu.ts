@@ -22,6 +22,8 @@ export interface PageWatch {
   isWatched(host: number): boolean;
   /** The page is written, or will be without a further word. */
   written(host: number): void;
+  /** RAM was written: what was decoded from it goes. */
+  invalidate(host: number, length: number): void;
 }
 
 /** The MMU. `translate` leaves its result in `physical`; a fault is its return value. */
@@ -226,8 +228,8 @@ export class Mmu {
       const at = table + index * 8;
       const host = memory.host(at, 8);
       if (host < 0 || this.pmp.check(at, 8, ACCESS.load, MODE.S) !== "allow") return ACCESS_FAULT[access];
-      const pte = memory.i32[host >> 2];
-      const pteHigh = memory.i32[(host >> 2) + 1];
+      const pte = memory.i32[host >>> 2];
+      const pteHigh = memory.i32[(host >>> 2) + 1];
       if (!(pte & PTE.V) || (pte & (PTE.R | PTE.W)) === PTE.W || pteHigh >>> 22) return PAGE_FAULT[access];
       const page = ((pteHigh & 0x3fffff) * 2 ** 22 + (pte >>> 10)) * PAGE_BYTES;
       if (!(pte & (PTE.R | PTE.X))) { // a pointer to the next table
@@ -242,8 +244,8 @@ export class Mmu {
       if (missing) {
         if (!this.updatesAccessed) return PAGE_FAULT[access];
         if (this.pmp.check(at, 8, ACCESS.store, MODE.S) !== "allow") return ACCESS_FAULT[access];
-        memory.i32[host >> 2] = pte | missing;
-        this.watch.written(host);
+        memory.i32[host >>> 2] = pte | missing;
+        this.watch.invalidate(host, 8);
       }
       const offset = shift > 32 ? (high & 2 ** (shift - 32) - 1) * 2 ** 32 + (low >>> 0) : low & size - 1;
       this.physical = page + offset;

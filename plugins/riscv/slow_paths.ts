@@ -48,7 +48,9 @@ export class SlowMemory implements SlowPaths {
       hart.countStep();
       return STATUS.moved;
     }
-    const code = this.code.page(host);
+    const page = hart.mmu.physical - hart.mmu.physical % PAGE_BYTES;
+    const whole = hart.pmp.check(page, PAGE_BYTES, ACCESS.fetch, hart.mode) === "allow";
+    const code = whole ? this.code.page(host) : this.code.divided;
     hart.mmu.rememberFetch(low, high, i32[base + SLOT.fetchContext >> 2], code);
     return STATUS.moved;
   };
@@ -62,12 +64,15 @@ export class SlowMemory implements SlowPaths {
     const low = i32[at];
     const first = this.#fetchable(hart, low, i32[at + 1]);
     if (first < 0) return STATUS.moved;
-    const half = view.getUint16(first, true);
-    const nextLow = low + 2 | 0;
-    const second = this.#fetchable(hart, nextLow, nextLow === 0 ? i32[at + 1] + 1 | 0 : i32[at + 1]);
-    if (second < 0) return STATUS.moved;
+    let bits = view.getUint16(first, true);
+    if ((bits & 3) === 3) {
+      const nextLow = low + 2 | 0;
+      const second = this.#fetchable(hart, nextLow, nextLow === 0 ? i32[at + 1] + 1 | 0 : i32[at + 1]);
+      if (second < 0) return STATUS.moved;
+      bits |= view.getUint16(second, true) << 16;
+    }
     const entry = { low: 0, high: 0 };
-    this.code.encode(half | view.getUint16(second, true) << 16, entry);
+    this.code.encode(bits, entry);
     i32[base + SLOT.result >> 2] = entry.low;
     i32[(base + SLOT.result >> 2) + 1] = entry.high;
     return STATUS.done;

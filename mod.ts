@@ -11,7 +11,7 @@ import { type HostStream, webStream } from "./plugins/web_streams.ts";
 
 export type { Builtins, HostStream, InboxEvent, MachineStatus };
 export * from "./core/plugin.ts";
-export { decodeTree, formatTree, type TreeNode } from "./core/device_tree.ts";
+export { type Cell, decodeTree, formatTree, type PropertyValue, type TreeNode } from "./core/device_tree.ts";
 /** Combinators for the configuration of plugins. */
 export * as schema from "./core/schema.ts";
 export {
@@ -110,6 +110,16 @@ export function createHypervisor(options: { readonly host?: Host } = {}): Hyperv
 /**
  * Builds a machine from its description: checked as a whole before anything is opened, created paused. Throws a
  * `TypeError` or `RangeError` with one sentence that names the place of what is wrong.
+ *
+ * @example A guest of one instruction, which jumps to itself
+ * ```ts
+ * import { createMachine } from "@denovisor/denovisor";
+ *
+ * await using machine = await createMachine({ memory: "16M", boot: { kernel: Uint8Array.of(0x6f, 0, 0, 0) } });
+ * const run = machine.run();
+ * machine.powerOff(3);
+ * console.log(await run); // { code: 3 }
+ * ```
  */
 export async function createMachine(
   description: MachineDescription,

@@ -215,12 +215,7 @@ export const CSRS: readonly Csr[] = [
       h.protectionChanged();
     },
   })),
-  { number: 0xb00, name: "mcycle", read: (h) => h.cycle, write: (h, value) => h.state.cycleOffset += value - h.cycle },
-  {
-    number: 0xb02,
-    name: "minstret",
-    read: (h) => h.instret,
-    write: (h, value) => h.state.instretOffset += value - h.instret,
-  },
+  { number: 0xb00, name: "mcycle", read: (h) => h.cycle, write: (h, value) => h.cycle = value },
+  { number: 0xb02, name: "minstret", read: (h) => h.instret, write: (h, value) => h.instret = value },
   ...numbered(3, 31, (i) => constant(0xb00 + i, `mhpmcounter${i}`, 0n)),
 ];

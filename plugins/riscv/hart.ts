@@ -56,6 +56,8 @@ const powerOn = () => ({
 interface Saved {
   block: Uint8Array;
   state: ReturnType<typeof powerOn>;
+  /** Offset in RAM of the reserved memory, and 1; 0 for none. */
+  reservation: number;
   satp: bigint;
   pmpcfg: Uint8Array;
   pmpaddr: bigint[];
@@ -162,6 +164,10 @@ export class RiscvHart implements Hart {
 
   // ------------------------------------------------------------ registers
 
+  get #reservation(): number {
+    return this.#i32[this.base + SLOT.reservation >> 2] >>> 0;
+  }
+
   get mode(): Mode {
     return this.#i32[this.base + SLOT.privilege >> 2] as Mode;
   }
@@ -205,16 +211,27 @@ export class RiscvHart implements Hart {
     if (slot === undefined) this.interrupt();
   }
 
-  /** Everything but the caches. */
+  /** Everything but the caches, and nothing that hangs on them or on where things stand in memory. */
   save(): Plain {
     const { base, memory, pmp, mmu } = this;
     const block = memory.u8.slice(base, base + SLOT.tlb);
-    return { block, state: { ...this.state }, satp: mmu.satp, pmpcfg: pmp.cfg.slice(), pmpaddr: [...pmp.address] };
+    block.fill(0, SLOT.x + 8 * SINK, SLOT.f);
+    block.fill(0, SLOT.result, SLOT.fflags);
+    block.fill(0, SLOT.reservation, SLOT.privilege);
+    return {
+      block,
+      state: { ...this.state },
+      reservation: this.#reservation && this.#reservation - memory.ramOffset + 1,
+      satp: mmu.satp,
+      pmpcfg: pmp.cfg.slice(),
+      pmpaddr: [...pmp.address],
+    };
   }
 
   load(saved: Plain): void {
-    const { block, state, satp, pmpcfg, pmpaddr } = saved as unknown as Saved;
+    const { block, state, reservation, satp, pmpcfg, pmpaddr } = saved as unknown as Saved;
     this.memory.u8.set(block, this.base);
+    this.#i32[this.base + SLOT.reservation >> 2] = reservation && reservation + this.memory.ramOffset - 1;
     this.state = { ...state };
     this.mmu.satp = satp;
     this.pmp.cfg.set(pmpcfg);
@@ -289,6 +306,8 @@ export class RiscvHart implements Hart {
   writeEnvironment(value: bigint): void {
     this.state.menvcfg = value;
     this.mmu.updatesAccessed = (value & ENVCFG.ADUE) !== 0n;
+    // With Sstc the comparison alone is STIP.
+    if (value & ENVCFG.STCE) this.state.soft &= ~(1 << INTERRUPT.sti);
     this.setTimeCompare(this.state.stimecmp);
   }
 
@@ -331,11 +350,22 @@ export class RiscvHart implements Hart {
     this.#i32[this.base + SLOT.fs >> 2] = 3;
   }
 
+  /** Counters as an instruction sees them: without itself. What it writes, the next one reads. */
   get cycle(): bigint {
-    return BigInt(this.steps) + this.state.cycleOffset;
+    return BigInt(this.steps - this.#present) + this.state.cycleOffset;
+  }
+  set cycle(value: bigint) {
+    this.state.cycleOffset = value - BigInt(this.steps);
   }
   get instret(): bigint {
-    return BigInt(this.steps - this.state.traps) + this.state.instretOffset;
+    return BigInt(this.steps - this.#present - this.state.traps) + this.state.instretOffset;
+  }
+  set instret(value: bigint) {
+    this.state.instretOffset = value - BigInt(this.steps - this.state.traps);
+  }
+  /** 1 while an instruction is being executed: it is counted from its beginning. */
+  get #present(): number {
+    return this.#start ? 1 : 0;
   }
   get time(): bigint {
     return this.context.ticks();

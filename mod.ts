@@ -127,23 +127,16 @@ export async function createMachine(
 ): Promise<Machine> {
   signal?.throwIfAborted();
   const own = hypervisor ? undefined : createHypervisor();
-  const core = await buildMachine(description, { ...options, hypervisor: hypervisor ?? own! });
-  const machine = new WebMachine(core, own, signal);
-  if (!signal?.aborted) return machine;
-  await machine[Symbol.asyncDispose]();
-  throw signal.reason;
-}
-
-/**
- * Assembles a program for the engine `riscv`, to be loaded at `base` (default: where RAM begins). The assembler is
- * loaded at the first call. Throws a `SyntaxError` that names the line for text that is no program.
- */
-export async function assembleRiscv(
-  source: string,
-  options: { readonly base?: number } = {},
-): Promise<Uint8Array<ArrayBuffer>> {
-  const { assemble } = await import("./plugins/riscv/assembler.ts");
-  return assemble(source, options);
+  try {
+    const core = await buildMachine(description, { ...options, hypervisor: hypervisor ?? own! });
+    const machine = new WebMachine(core, own, signal);
+    if (!signal?.aborted) return machine;
+    await machine[Symbol.asyncDispose]();
+    throw signal.reason;
+  } catch (error) {
+    await own?.[Symbol.asyncDispose]();
+    throw error;
+  }
 }
 
 /** A machine of core's with the web's streams and signals. */

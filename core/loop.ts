@@ -69,7 +69,7 @@ export class Loop {
       // The host is slow to take output, or owes a completion that is due: virtual time waits for it.
       if (requests.held || !inbox.drain(now)) return void await requests.bell.wait();
       alarms.fire(now);
-      if (requests.pending) continue;
+      if (requests.pending || requests.held) continue;
 
       const ran = this.#quantum();
       // An await would cost a microtask and let others in: only where it is needed.

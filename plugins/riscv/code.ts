@@ -14,6 +14,8 @@ export interface HandlerNumbers {
   /** Fetches, checks and decodes anew at each execution: where the second half is on the next page, say. */
   readonly crossing: number;
   readonly illegal: number;
+  /** The start of a compiled region, whose index in the table stands in the high half. */
+  readonly compiled: number;
   /** The handler of a row, for an instruction of 2 or 4 bytes. */
   of(index: number, length: number): number;
 }
@@ -28,6 +30,8 @@ export class CodeCache implements PageWatch {
   onCode: (host: number) => void = () => {};
   /** Told when predecoded pages go away: fetch TLBs must forget them. */
   onDrop: () => void = () => {};
+  /** Told of each predecoded page that goes away. */
+  onPageDrop: (page: number) => void = () => {};
   decoded = 0;
 
   /** A page all of whose instructions are fetched singly: for pages that PMP divides. */
@@ -92,6 +96,44 @@ export class CodeCache implements PageWatch {
     }
   }
 
+  // ------------------------------------------------------------ for the compiler
+
+  /** The predecoded page that an entry is in. */
+  pageAt(entry: number): number {
+    return entry - (entry - this.memory.codeOffset) % CODE.pageBytes;
+  }
+
+  /** The host address of the RAM page that a predecoded page stands for, or -1 if it is gone. */
+  hostOf(page: number): number {
+    const owner = this.#owner[(page - this.memory.codeOffset) / CODE.pageBytes];
+    return owner < 0 ? -1 : this.memory.ramOffset + owner * PAGE_BYTES;
+  }
+
+  /** Whether an entry has been decoded: it was run, or what leads to it. */
+  isReached(entry: number): boolean {
+    return this.memory.i32[entry >> 2] !== this.handlers.decode;
+  }
+
+  isCompiled(entry: number): boolean {
+    return this.memory.i32[entry >> 2] === this.handlers.compiled;
+  }
+
+  /** Puts a compiled region in an entry's place; the entry is kept by the region's index. */
+  replace(entry: number, index: number): void {
+    const { i32, i64, originalsOffset } = this.memory;
+    i64[originalsOffset / 8 + index] = i64[entry >> 3];
+    i32[entry >> 2] = this.handlers.compiled;
+    i32[(entry >> 2) + 1] = index;
+  }
+
+  /** Undoes {@linkcode replace}. */
+  restore(entry: number, index: number): void {
+    const { i64, originalsOffset } = this.memory;
+    i64[entry >> 3] = i64[originalsOffset / 8 + index];
+  }
+
+  // ------------------------------------------------------------ decoding
+
   /** The entry of an instruction, in two halves. Throws nothing: an illegal instruction has a handler of its own. */
   encode(bits: number, into: { low: number; high: number }): Decoded | undefined {
     const decoded = this.table.decode(bits);
@@ -137,6 +179,7 @@ export class CodeCache implements PageWatch {
     for (let page = this.#page(host); page <= last; page++) {
       this.#flags[page] |= FLAG.dirty;
       if (!this.#code[page]) continue;
+      this.onPageDrop(this.#code[page]);
       const slot = (this.#code[page] - this.memory.codeOffset) / CODE.pageBytes;
       this.#code[page] = 0;
       this.#owner[slot] = -1;
@@ -159,6 +202,7 @@ export class CodeCache implements PageWatch {
 
   /** Drops all decoded code. */
   dropAll(): void {
+    for (const page of this.#code) if (page) this.onPageDrop(page);
     this.#code.fill(0);
     this.#owner.fill(-1);
     this.#free = Array.from({ length: this.#slots }, (_, i) => this.#slots - 1 - i);

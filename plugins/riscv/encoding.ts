@@ -137,13 +137,13 @@ export class InstructionTable {
       ...compressed.map((c) => ({ ...parseBits(c.bits), index: this.indexOf(c.is), compressed: c })),
     ];
     // Where one encoding is a special case of another, the one with more fixed bits goes first.
-    const fixed = (p: Pattern) => p.mask.toString(2).replaceAll("0", "").length;
-    patterns.sort((a, b) => fixed(b) - fixed(a));
+    const fixed = new Map(patterns.map((p) => [p, p.mask.toString(2).replaceAll("0", "").length]));
+    patterns.sort((a, b) => fixed.get(b)! - fixed.get(a)!);
+    const byOpcode = Map.groupBy(patterns, ({ match }) => opcode(match));
     for (let key = 0; key < this.#buckets.length; key++) {
       const [bits, mask] = bucketBits(key);
-      this.#buckets[key] = patterns.filter((p) =>
-        ((bits ^ p.match) & p.mask & mask) === 0 && (p.length === 4) === ((bits & 3) === 3)
-      );
+      const sameOpcode = byOpcode.get(opcode(bits)) ?? [];
+      this.#buckets[key] = sameOpcode.filter((p) => ((bits ^ p.match) & p.mask & mask) === 0);
     }
   }
 
@@ -176,6 +176,11 @@ export class InstructionTable {
     }
     return undefined;
   }
+}
+
+/** The major opcode, of a compressed instruction the quadrant: fixed in every encoding. */
+function opcode(bits: number): number {
+  return (bits & 3) === 3 ? bits & 0x7f : bits & 3;
 }
 
 function bucketKey(bits: number): number {

@@ -9,8 +9,9 @@ import {
   type Plain,
   type Ram,
 } from "../../core/plugin.ts";
-import { byteSize, object, optional } from "../../core/schema.ts";
+import { boolean, byteSize, integer, object, optional } from "../../core/schema.ts";
 import { CodeCache } from "./code.ts";
+import { Jit, MAX_REGIONS } from "./compiler/jit.ts";
 import { hostFuses } from "./fp_probe.ts";
 import { floatSlowPath } from "./fp_wasm.ts";
 import { type HartContext, RiscvHart } from "./hart.ts";
@@ -29,6 +30,10 @@ const LEAST_CODE_BYTES = 2 * CODE.pageBytes;
 interface Config {
   /** Memory for predecoded code. */
   codeCache: number;
+  /** Whether hot code is compiled, after how many entries, and how much WebAssembly is kept. */
+  compiler: boolean;
+  threshold: number;
+  compiledCode: number;
 }
 
 class RiscvEngine implements Engine {
@@ -39,6 +44,7 @@ class RiscvEngine implements Engine {
   readonly #code: CodeCache;
   readonly #slow: SlowMemory;
   readonly #run: (hart: number) => number;
+  readonly #jit: Jit;
   readonly #context: EngineContext<Config>;
   #retired = 0;
   #current = 0;
@@ -51,7 +57,7 @@ class RiscvEngine implements Engine {
     this.#context = context;
     const { ram, harts, config } = context;
     const codeBytes = Math.max(config.codeCache, LEAST_CODE_BYTES);
-    const memory = this.#memory = new EngineMemory(ram.base, ram.size, harts, codeBytes, ram.shared);
+    const memory = this.#memory = new EngineMemory(ram.base, ram.size, harts, codeBytes, ram.shared, MAX_REGIONS);
     this.ram = { buffer: memory.wasm.buffer, offset: memory.ramOffset, base: ram.base, size: ram.size };
     const handlers = new Handlers(INSTRUCTIONS);
     const code = this.#code = new CodeCache(memory, INSTRUCTIONS, handlers, codeBytes);
@@ -63,17 +69,27 @@ class RiscvEngine implements Engine {
       list[this.#current].interrupt();
     };
     this.#slow = new SlowMemory(memory, list, code, context.bus);
+    const { pages, shared, countersOffset, originalsOffset } = memory;
+    const threshold = config.compiler ? config.threshold : 2 ** 31;
     const module = new WebAssembly.Module(
-      interpreterModule(handlers, { pages: memory.pages, shared: ram.shared }, hostFuses()),
+      interpreterModule(handlers, { pages, shared, countersOffset, originalsOffset, threshold, fused: hostFuses() }),
     );
-    const { fetch, decode, crossing, load, store, loadReserved, storeConditional, amo, system } = this.#slow;
+    const table = new WebAssembly.Table({ element: "anyfunc", initial: MAX_REGIONS });
+    const { fetch, decode, hot, crossing, load, store, loadReserved, storeConditional, amo, system } = this.#slow;
     const instance = new WebAssembly.Instance(module, {
       env: {
         memory: memory.wasm,
+        table,
         float: floatSlowPath(memory.wasm),
-        ...{ fetch, decode, crossing, load, store, loadReserved, storeConditional, amo, system },
+        ...{ fetch, decode, hot, crossing, load, store, loadReserved, storeConditional, amo, system },
       },
     });
+    const functions = { ...instance.exports, refill: this.#slow.refill } as WebAssembly.ModuleImports;
+    this.#jit = new Jit(memory, code, INSTRUCTIONS, table, functions, {
+      threshold,
+      codeBytes: config.compiledCode,
+    });
+    this.#slow.onHot = (entry) => this.#jit.hot(entry);
     this.#run = instance.exports.run as (hart: number) => number;
   }
 
@@ -97,6 +113,7 @@ class RiscvEngine implements Engine {
       if (this.#htif?.exit) return this.#htif.exit;
       if (this.#kicked) break;
     }
+    this.#jit.compile();
     return { reason: "budget" };
   }
 
@@ -168,6 +185,9 @@ class RiscvEngine implements Engine {
     return {
       instructions: this.retired,
       decoded: this.#code.decoded,
+      regions: this.#jit.regions,
+      compiledBytes: this.#jit.compiledBytes,
+      evictions: this.#jit.evictions,
       pageWalks: this.harts.reduce((sum, hart) => sum + hart.mmu.misses, 0),
       traps: this.harts.reduce((sum, hart) => sum + hart.state.traps, 0),
     };
@@ -221,7 +241,12 @@ const riscv: EngineDefinition<Config> = defineEngine({
   name: "riscv",
   architectures: ["riscv64"],
   defaultBoard: "riscv_virt",
-  config: object({ codeCache: optional(byteSize, 24 * 2 ** 20) }),
+  config: object({
+    codeCache: optional(byteSize, 24 * 2 ** 20),
+    compiler: optional(boolean, true),
+    threshold: optional(integer({ min: 1, max: 2 ** 30 }), 1000),
+    compiledCode: optional(byteSize, 32 * 2 ** 20),
+  }),
   probe: () => Promise.resolve({ usable: true }),
   open: (context) => new RiscvEngine(context),
 });

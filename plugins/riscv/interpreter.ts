@@ -1,14 +1,15 @@
 // The interpreter: one WebAssembly function, generated from the instruction rows, over predecoded pages.
 
-import { CODE, FETCH_TLB, PAGE_BYTES, SLOT } from "./layout.ts";
+import { CODE, COUNTERS, FETCH_TLB, PAGE_BYTES, SLOT } from "./layout.ts";
 import type { HandlerNumbers } from "./code.ts";
+import { REGION_SIGNATURE } from "./compiler/compiler.ts";
 import type { InstructionTable } from "./encoding.ts";
 import { addFloatFunctions, SLOW_PATH as FLOAT_SLOW_PATH } from "./fp_wasm.ts";
 import type { Row } from "./rows/row.ts";
 import type { FpOp } from "./softfloat.ts";
 import type { AccessSize, SystemCall, Vocabulary } from "./vocabulary.ts";
-import type { Callee, FunctionBuilder, Label } from "./wasm/function.ts";
-import { ModuleBuilder } from "./wasm/module.ts";
+import type { Callee, FunctionBuilder, Label, SignatureIndex } from "./wasm/function.ts";
+import { type Environment, ModuleBuilder } from "./wasm/module.ts";
 import { type I32, type I64, type Local, TYPE } from "./wasm/types.ts";
 import { type SlowAccess, WasmHart } from "./wasm_hart.ts";
 import { addIntegerHelpers, type IntegerHelpers } from "./wasm_values.ts";
@@ -52,6 +53,8 @@ export interface SlowPaths {
   fetch(hart: number): number;
   /** Decodes the entry at `entry`. */
   decode(hart: number, entry: number): void;
+  /** Told of an entry that jumps have reached often. */
+  hot(hart: number, entry: number): void;
   /** Makes the entry of the instruction at pc, which crosses a page, in `result`. */
   crossing(hart: number): number;
   load(hart: number, low: number, high: number, size: number, signed: number): number;
@@ -69,6 +72,7 @@ export interface SlowPaths {
 const SLOW_PATH_PARAMS: Record<keyof SlowPaths, number> = {
   fetch: 1,
   decode: 2,
+  hot: 2,
   crossing: 1,
   load: 5,
   store: 4,
@@ -81,7 +85,7 @@ const SLOW_PATH_PARAMS: Record<keyof SlowPaths, number> = {
 type Imports = Record<keyof SlowPaths, Callee>;
 
 /** Handlers in front of the rows'. */
-const SPECIAL = { decode: 0, pageEnd: 1, crossing: 2, illegal: 3, count: 4 } as const;
+const SPECIAL = { decode: 0, pageEnd: 1, crossing: 2, illegal: 3, compiled: 4, count: 5 } as const;
 
 /** A handler: a row, for one length of instruction. */
 interface Handler {
@@ -95,6 +99,7 @@ export class Handlers implements HandlerNumbers {
   readonly pageEnd = SPECIAL.pageEnd;
   readonly crossing = SPECIAL.crossing;
   readonly illegal = SPECIAL.illegal;
+  readonly compiled = SPECIAL.compiled;
   readonly all: Handler[] = [];
   readonly #numbers: number[][] = [];
 
@@ -113,22 +118,34 @@ export class Handlers implements HandlerNumbers {
   }
 }
 
-/** The module with the interpreter: it exports `run(hart) → status`. `fused`: see {@linkcode addFloatFunctions}. */
-export function interpreterModule(
-  handlers: Handlers,
-  memory: { pages: number; shared: boolean },
-  fused: boolean,
-): Uint8Array<ArrayBuffer> {
-  const module = new ModuleBuilder(memory);
+/** What the interpreter's code depends on. */
+export interface InterpreterOptions extends Environment {
+  /** See {@linkcode addFloatFunctions}. */
+  readonly fused: boolean;
+  /** Entries by jumps that make code hot. */
+  readonly threshold: number;
+  readonly countersOffset: number;
+  readonly originalsOffset: number;
+}
+
+/**
+ * The module with the interpreter. It exports `run(hart) → status`, and the functions that compiled regions share
+ * with it: the helpers by name, the floating-point operations by theirs.
+ */
+export function interpreterModule(handlers: Handlers, options: InterpreterOptions): Uint8Array<ArrayBuffer> {
+  const module = new ModuleBuilder({ ...options, table: true });
   const imports = {} as Imports;
   for (const [name, params] of Object.entries(SLOW_PATH_PARAMS) as [keyof SlowPaths, number][]) {
-    imports[name] = module.import(name, Array(params).fill(TYPE.i32), name === "decode" ? [] : [TYPE.i32]);
+    const returnsStatus = name !== "decode" && name !== "hot";
+    imports[name] = module.import(name, Array(params).fill(TYPE.i32), returnsStatus ? [TYPE.i32] : []);
   }
   const float = module.import("float", FLOAT_SLOW_PATH.params, FLOAT_SLOW_PATH.results);
   const integers = addIntegerHelpers(module);
-  const floats = addFloatFunctions(module, float, fused);
+  const floats = addFloatFunctions(module, float, options.fused);
+  for (const [name, callee] of Object.entries({ ...integers, ...floats })) module.export(name, callee);
+  const region = module.signature([...REGION_SIGNATURE.params], [...REGION_SIGNATURE.results]);
   const { body } = module.function([TYPE.i32], [TYPE.i32], "run");
-  new Interpreter(body, imports, integers, floats).build(handlers);
+  new Interpreter(body, imports, integers, floats, region, options).build(handlers);
   return module.bytes();
 }
 
@@ -147,6 +164,8 @@ class Interpreter extends WasmHart implements Vocabulary<I64, I32> {
   readonly #bits: Local<typeof TYPE.i64>;
   readonly #low: Local<typeof TYPE.i32>;
   #goto: Label = 0;
+  /** Goes on at the entry, and counts that it was reached by a jump. */
+  #counted: Label = 0;
   #next: Label = 0;
   #length = 4;
   #fields: ReadonlySet<string> = new Set();
@@ -156,6 +175,8 @@ class Interpreter extends WasmHart implements Vocabulary<I64, I32> {
     readonly imports: Imports,
     integers: IntegerHelpers,
     readonly floats: Record<FpOp, Callee>,
+    readonly region: SignatureIndex,
+    readonly options: InterpreterOptions,
   ) {
     super(f, integers);
     this.#hart = f.param(0);
@@ -175,6 +196,8 @@ class Interpreter extends WasmHart implements Vocabulary<I64, I32> {
     f.set(this.#pc, this.#slot64(SLOT.pc));
     this.#goto = f.openLoop();
     this.#enterPage();
+    this.#counted = f.openLoop();
+    this.#count();
     this.#next = f.openLoop();
     f.if(f.i32.eqz(f.get(this.#budget)), () => {
       this.#flush();
@@ -191,6 +214,7 @@ class Interpreter extends WasmHart implements Vocabulary<I64, I32> {
       () => this.#pageEnd(),
       () => this.#crossing(execute),
       () => this.#system("illegal"),
+      () => this.#compiled(execute),
       ...handlers.all.map((handler) => () => this.#handler(handlers.table, handler)),
     ];
     // One block per handler, the first innermost: a branch out of a block lands on its handler.
@@ -204,6 +228,7 @@ class Interpreter extends WasmHart implements Vocabulary<I64, I32> {
     }
     f.close(); // execute
     f.close(); // next
+    f.close(); // counted
     f.close(); // goto
     f.unreachable();
   }
@@ -275,6 +300,40 @@ class Interpreter extends WasmHart implements Vocabulary<I64, I32> {
     this.#reload();
     f.if(status, () => this.#resume());
     f.set(this.#bits, this.#slot64(SLOT.result));
+    f.br(execute);
+  }
+
+  /** Counts an entry by a jump; what is hot may be compiled right away. */
+  #count(): void {
+    const { f } = this;
+    const hashed = f.i32.and(f.i32.shrU(f.get(this.#entry), f.const32(1)), f.const32(COUNTERS.bytes - 4));
+    const counter = f.keep(hashed);
+    const count = f.keep(f.i32.add(f.load32(counter, this.options.countersOffset), f.const32(1)));
+    f.store("i32", counter, count, this.options.countersOffset);
+    f.if(f.i32.geU(count, f.const32(this.options.threshold)), () => {
+      f.store("i32", counter, f.const32(0), this.options.countersOffset);
+      f.run(this.imports.hot, this.hart, f.get(this.#entry));
+    });
+    f.release();
+  }
+
+  /** Runs a compiled region; where it made no step, the instruction that it replaced. */
+  #compiled(execute: Label): void {
+    const { f } = this;
+    const index = f.keep(f.i32.wrap(f.i64.shrU(f.get(this.#bits), f.const64(32))));
+    const pc = f.keep(this.pc);
+    f.store("i64", this.hart, pc, SLOT.pc);
+    this.#refund();
+    const left = f.callIndirect<typeof TYPE.i32>(this.region, index, this.hart, f.get(this.#budget));
+    f.set(this.#pc, this.#slot64(SLOT.pc));
+    f.if(f.i32.geS(left, f.const32(0)), () => {
+      f.set(this.#budget, left);
+      f.br(this.#goto);
+    });
+    f.set(this.#budget, f.i32.xor(left, f.const32(-1)));
+    f.if(f.i64.ne(f.get(this.#pc), pc), () => f.br(this.#goto));
+    f.set(this.#budget, f.i32.sub(f.get(this.#budget), f.const32(1)));
+    f.set(this.#bits, f.load64(f.i32.shl(index, f.const32(3)), this.options.originalsOffset));
     f.br(execute);
   }
 
@@ -420,7 +479,9 @@ class Interpreter extends WasmHart implements Vocabulary<I64, I32> {
     const target = f.keep(f.i32.add(f.get(this.#entry), delta));
     const offset = () => f.i32.sub(target, f.get(this.#code));
     f.if(f.i32.ltU(offset(), f.const32(PAGE_BYTES * 4)), () => {
+      const back = f.keep(f.i32.ltU(target, f.get(this.#entry)));
       f.set(this.#entry, target);
+      f.brIf(back, this.#counted); // loops are what there is to compile
       f.br(this.#next);
     });
     f.set(this.#pc, f.i64.add(f.get(this.#page), f.i64.extendSigned(f.i32.shrS(offset(), f.const32(2)))));
@@ -432,7 +493,7 @@ class Interpreter extends WasmHart implements Vocabulary<I64, I32> {
     const to = f.keep(target);
     f.if(f.i64.eq(f.i64.and(to, f.const64(-PAGE_BYTES)), f.get(this.#page)), () => {
       f.set(this.#entry, this.#entryOf(to));
-      f.br(this.#next);
+      f.br(this.#counted);
     });
     f.set(this.#pc, to);
     f.br(this.#goto);

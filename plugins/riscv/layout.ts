@@ -61,5 +61,8 @@ export const MAX_CONTEXT = 0x7fe;
  */
 export const CODE = { entryBytes: 8, entries: 2050, pageBytes: 2050 * 8, opBits: 10 } as const;
 
-/** Marks a store to a page that must not be written directly. */
+/** Bytes of a page of RAM. */
 export const PAGE_BYTES = 4096;
+
+/** Counters of how often jumps reach an entry, by a hash of its address (i32 each). */
+export const COUNTERS = { count: 0x4000, bytes: 0x1_0000 } as const;

@@ -1,6 +1,6 @@
 // The engine's one linear memory and the views on it.
 
-import { hartBase } from "./layout.ts";
+import { CODE, COUNTERS, hartBase } from "./layout.ts";
 
 const WASM_PAGE = 65536;
 
@@ -13,6 +13,9 @@ export class EngineMemory {
   readonly f64: Float64Array;
   readonly u8: Uint8Array;
   readonly view: DataView;
+  /** Where the counters of entries, and the entries that compiled regions replaced, start. */
+  readonly countersOffset: number;
+  readonly originalsOffset: number;
   /** Where the predecoded pages start. */
   readonly codeOffset: number;
   /** Where guest RAM starts. */
@@ -24,9 +27,12 @@ export class EngineMemory {
     harts: number,
     codeBytes: number,
     readonly shared: boolean,
+    regions = 0,
   ) {
     const align = (n: number) => Math.ceil(n / WASM_PAGE) * WASM_PAGE;
-    this.codeOffset = hartBase(harts);
+    this.countersOffset = hartBase(harts);
+    this.originalsOffset = this.countersOffset + COUNTERS.bytes;
+    this.codeOffset = this.originalsOffset + regions * CODE.entryBytes;
     this.ramOffset = align(this.codeOffset + codeBytes);
     this.pages = align(this.ramOffset + ramSize) / WASM_PAGE;
     if (this.pages > WASM_PAGE) {

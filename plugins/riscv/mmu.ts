@@ -152,12 +152,12 @@ export class Mmu {
 
   /**
    * After a successful `translate`: remembers the page for accesses of that kind (and for reads, where a store was
-   * translated and reading is allowed). `slow` marks a page without direct access.
+   * translated and reading is allowed). Returns whether that kind of access can be made directly now.
    */
-  remember(low: number, high: number, access: Access, regime: Regime, context: number): void {
+  remember(low: number, high: number, access: Access, regime: Regime, context: number): boolean {
     const { memory, physical } = this;
     const page = physical - physical % PAGE_BYTES;
-    if (this.pmp.check(page, PAGE_BYTES, access, regime.mode) !== "allow") return;
+    if (this.pmp.check(page, PAGE_BYTES, access, regime.mode) !== "allow") return false;
     const host = memory.host(page, PAGE_BYTES);
     const entry = this.#entry(low);
     const { i32, i64, f64 } = memory;
@@ -182,6 +182,7 @@ export class Mmu {
     i32[entry + TLB.level >> 2] = this.#level;
     f64[entry + TLB.physical >> 3] = page;
     if (this.#level) this.#superpages[high < 0 ? 1 : 0] = true;
+    return host >= 0 && (access === ACCESS.load || !this.watch.isWatched(host));
   }
 
   /** Whether a translation without direct access is remembered: then `physical` is the address. */

@@ -27,6 +27,8 @@ export interface StoreWatch {
 export class SlowMemory implements SlowPaths {
   /** Where a store is told of; its page is pinned in the code cache. */
   watch?: StoreWatch;
+  /** Told of an entry of predecoded code that has become hot. */
+  onHot: (entry: number) => void = () => {};
 
   constructor(
     readonly memory: EngineMemory,
@@ -76,6 +78,18 @@ export class SlowMemory implements SlowPaths {
     i32[base + SLOT.result >> 2] = entry.low;
     i32[(base + SLOT.result >> 2) + 1] = entry.high;
     return STATUS.done;
+  };
+
+  readonly hot = (_base: number, entry: number): void => this.onHot(entry);
+
+  /** Fills the TLB for compiled code: whether the access can be made directly now. It has no other effect. */
+  readonly refill = (base: number, low: number, high: number, size: number, access: number): number => {
+    if ((low & PAGE_BYTES - 1) + size > PAGE_BYTES) return 0;
+    const { mmu, dataRegime } = this.#hart(base);
+    const context = this.memory.i32[base + SLOT.dataContext >> 2];
+    if (mmu.recall(low, high, access as Access, context)) return 0;
+    if (mmu.translate(low, high, size, access as Access, dataRegime) >= 0) return 0;
+    return Number(mmu.remember(low, high, access as Access, dataRegime, context));
   };
 
   readonly load = (base: number, low: number, high: number, size: number, signed: number): number => {

@@ -4,16 +4,9 @@ import type { Callee, FunctionBuilder } from "./wasm/function.ts";
 import type { ModuleBuilder } from "./wasm/module.ts";
 import { type I32, type I64, TYPE } from "./wasm/types.ts";
 
-/** Functions for what WebAssembly has no instruction for. */
-export interface IntegerHelpers {
-  readonly mulhu: Callee;
-  readonly div: Callee;
-  readonly divu: Callee;
-  readonly rem: Callee;
-  readonly remu: Callee;
-  readonly clmul: Callee;
-  readonly clmulh: Callee;
-}
+/** Names of the functions for what WebAssembly has no instruction for: (a: i64, b: i64) → i64. */
+export const INTEGER_HELPERS = ["mulhu", "div", "divu", "rem", "remu", "clmul", "clmulh"] as const;
+export type IntegerHelpers = Readonly<Record<typeof INTEGER_HELPERS[number], Callee>>;
 
 /** Adds the helpers to a module. */
 export function addIntegerHelpers(module: ModuleBuilder): IntegerHelpers {

@@ -29,6 +29,11 @@ export interface Callee extends Signature {
   readonly index: number;
 }
 
+/** A signature that the module knows by index, for indirect calls. */
+export interface SignatureIndex extends Signature {
+  readonly index: number;
+}
+
 /** A place to branch to: the nesting depth at which it was opened. */
 export type Label = number;
 
@@ -218,6 +223,19 @@ export class FunctionBuilder {
     this.#code.unsigned(callee.index);
   }
 
+  /** Calls the function at `index` of the module's table, with one result, and holds it in a temporary. */
+  callIndirect<T extends ValueType = ValueType>(type: SignatureIndex, index: I32, ...args: Value[]): Value<T> {
+    for (const arg of args) this.#emit(arg);
+    this.#emit(index);
+    this.#code.byte(0x11);
+    this.#code.unsigned(type.index);
+    this.#code.unsigned(0);
+    const local = this.temporary(type.results[0] as T);
+    this.#code.byte(0x21);
+    this.#code.unsigned(local);
+    return this.get(local);
+  }
+
   /** Opens a block, to be left forwards by `br`. */
   openBlock(): Label {
     return this.#open(0x02);
@@ -280,6 +298,11 @@ export class FunctionBuilder {
 
   unreachable(): void {
     this.#code.byte(0x00);
+  }
+
+  /** Bytes of code so far. */
+  get size(): number {
+    return this.#code.length;
   }
 
   /** Writes the function's entry of the code section. */

@@ -1,17 +1,25 @@
 // A WebAssembly module under construction: types, imports, functions, exports (core specification 3.0, section 5.5).
 
 import { ByteBuffer } from "./bytes.ts";
-import { type Callee, FunctionBuilder, type Signature } from "./function.ts";
+import { type Callee, FunctionBuilder, type Signature, type SignatureIndex } from "./function.ts";
 import type { ValueType } from "./types.ts";
 
-/** Builds one module over one imported memory (`env.memory`). Imports come before functions. */
+/** What a module imports besides functions: `env.memory`, and `env.table` where indirect calls are made. */
+export interface Environment {
+  readonly pages: number;
+  readonly shared: boolean;
+  readonly table?: boolean;
+}
+
+/** Builds one module over one imported memory. Imports come before functions. */
 export class ModuleBuilder {
   readonly #types: string[] = [];
   readonly #signatures: Signature[] = [];
   readonly #imports: { name: string; type: number }[] = [];
-  readonly #functions: { builder: FunctionBuilder; type: number; name?: string }[] = [];
+  readonly #functions: { builder: FunctionBuilder; type: number }[] = [];
+  readonly #exports: { name: string; index: number }[] = [];
 
-  constructor(private readonly memory: { pages: number; shared: boolean }) {}
+  constructor(private readonly environment: Environment) {}
 
   /** An imported function, `env.NAME`. */
   import(name: string, params: ValueType[], results: ValueType[] = []): Callee {
@@ -24,8 +32,20 @@ export class ModuleBuilder {
   function(params: ValueType[], results: ValueType[], name?: string): { callee: Callee; body: FunctionBuilder } {
     const builder = new FunctionBuilder({ params, results });
     const index = this.#imports.length + this.#functions.length;
-    this.#functions.push({ builder, type: this.#type({ params, results }), name });
-    return { callee: { index, params, results }, body: builder };
+    this.#functions.push({ builder, type: this.#type({ params, results }) });
+    const callee = { index, params, results };
+    if (name) this.export(name, callee);
+    return { callee, body: builder };
+  }
+
+  /** Exports a function, imported ones included. */
+  export(name: string, callee: Callee): void {
+    this.#exports.push({ name, index: callee.index });
+  }
+
+  /** A signature for indirect calls. */
+  signature(params: ValueType[], results: ValueType[]): SignatureIndex {
+    return { index: this.#type({ params, results }), params, results };
   }
 
   /** The module in the binary format. */
@@ -49,7 +69,7 @@ export class ModuleBuilder {
         }
       }
     });
-    section(2, this.#imports.length + 1, (s) => {
+    section(2, this.#imports.length + 1 + Number(!!this.environment.table), (s) => {
       for (const { name, type } of this.#imports) {
         s.name("env");
         s.name(name);
@@ -59,17 +79,20 @@ export class ModuleBuilder {
       s.name("env");
       s.name("memory");
       s.byte(0x02);
-      s.byte(this.memory.shared ? 0x03 : 0x01);
-      s.unsigned(this.memory.pages);
-      s.unsigned(this.memory.pages);
+      s.byte(this.environment.shared ? 0x03 : 0x01);
+      s.unsigned(this.environment.pages);
+      s.unsigned(this.environment.pages);
+      if (!this.environment.table) return;
+      s.name("env");
+      s.name("table");
+      s.append(Uint8Array.of(0x01, 0x70, 0x00, 0x00)); // of function references, of any size
     });
     section(3, this.#functions.length, (s) => this.#functions.forEach((f) => s.unsigned(f.type)));
-    const exported = this.#functions.flatMap((f, i) => f.name ? [{ name: f.name, index: i }] : []);
-    section(7, exported.length, (s) => {
-      for (const { name, index } of exported) {
+    section(7, this.#exports.length, (s) => {
+      for (const { name, index } of this.#exports) {
         s.name(name);
         s.byte(0x00);
-        s.unsigned(this.#imports.length + index);
+        s.unsigned(index);
       }
     });
     section(10, this.#functions.length, (s) => this.#functions.forEach((f) => f.builder.write(s)));

@@ -1,0 +1,153 @@
+// What is compiled, when, and for how long: hot entries are gathered, compiled in batches, and dropped with their pages.
+
+import type { CodeCache } from "../code.ts";
+import type { InstructionTable } from "../encoding.ts";
+import { PAGE_BYTES } from "../layout.ts";
+import type { EngineMemory } from "../memory.ts";
+import { FP_OPS } from "../softfloat.ts";
+import type { Callee } from "../wasm/function.ts";
+import { ModuleBuilder } from "../wasm/module.ts";
+import { TYPE } from "../wasm/types.ts";
+import { INTEGER_HELPERS } from "../wasm_values.ts";
+import { REGION_SIGNATURE, RegionCompiler, type RegionImports } from "./compiler.ts";
+import { PageReader, type Region } from "./region.ts";
+
+/** How much is compiled, and when. */
+export interface JitOptions {
+  /** Entries by jumps that make code hot. */
+  readonly threshold: number;
+  /** Bytes of WebAssembly that are kept. */
+  readonly codeBytes: number;
+}
+
+/** Entries compiled together. */
+const BATCH = 16;
+/** Regions in the table, at the most. */
+export const MAX_REGIONS = 0x4000;
+
+/** An entry to be compiled. */
+interface Candidate {
+  readonly entry: number;
+  readonly page: number;
+}
+
+/** The compiler's manager: it replaces entries of predecoded pages by calls of compiled regions. */
+export class Jit {
+  regions = 0;
+  compiledBytes = 0;
+  evictions = 0;
+  readonly #reader: PageReader;
+  readonly #queue: Candidate[] = [];
+  readonly #queued = new Set<number>();
+  readonly #free: number[] = [];
+  /** The entry that each region replaced, by table index. */
+  readonly #entries: number[] = [];
+  /** Table indices of the regions in each predecoded page. */
+  readonly #byPage = new Map<number, number[]>();
+  #liveBytes = 0;
+
+  constructor(
+    readonly memory: EngineMemory,
+    readonly code: CodeCache,
+    readonly instructions: InstructionTable,
+    readonly table: WebAssembly.Table,
+    /** Functions of the interpreter's module and of the host that regions call. */
+    readonly functions: WebAssembly.ModuleImports,
+    readonly options: JitOptions,
+  ) {
+    this.#reader = new PageReader(instructions);
+    for (let i = MAX_REGIONS - 1; i >= 0; i--) this.#free.push(i);
+    code.onPageDrop = (page) => this.#forget(page);
+  }
+
+  /** An entry has become hot. */
+  hot(entry: number): void {
+    const page = this.code.pageAt(entry);
+    if (this.#queued.has(entry) || this.code.isCompiled(entry)) return;
+    this.#queued.add(entry);
+    this.#queue.push({ entry, page });
+    if (this.#queue.length >= BATCH) this.compile();
+  }
+
+  /** Compiles what has become hot. */
+  compile(): void {
+    if (!this.#queue.length) return;
+    const work = this.#queue.splice(0).flatMap(({ entry, page }) => {
+      const region = this.#region(entry, page);
+      return region.size ? [{ entry, page, region }] : [];
+    });
+    this.#queued.clear();
+    if (!work.length) return;
+    if (this.#free.length < work.length || this.#liveBytes > this.options.codeBytes) this.#evictAll();
+    const module = new ModuleBuilder({ pages: this.memory.pages, shared: this.memory.shared });
+    const imports = importAll(module);
+    work.forEach(({ region }, i) => {
+      const { params, results } = REGION_SIGNATURE;
+      const { body } = module.function([...params], [...results], `r${i}`);
+      new RegionCompiler(body, region, this.instructions, imports).write();
+    });
+    const bytes = module.bytes();
+    this.compiledBytes += bytes.length;
+    this.#liveBytes += bytes.length;
+    const instance = new WebAssembly.Instance(new WebAssembly.Module(bytes), {
+      env: { ...this.functions, memory: this.memory.wasm },
+    });
+    work.forEach(({ entry, page }, i) =>
+      this.#install(entry, page, instance.exports[`r${i}`] as (hart: number, budget: number) => number)
+    );
+  }
+
+  #install(entry: number, page: number, region: (hart: number, budget: number) => number): void {
+    const index = this.#free.pop()!;
+    this.table.set(index, region);
+    this.#entries[index] = entry;
+    this.code.replace(entry, index);
+    const here = this.#byPage.get(page);
+    if (here) here.push(index);
+    else this.#byPage.set(page, [index]);
+    this.regions++;
+  }
+
+  #region(entry: number, page: number): Region {
+    const { memory, code } = this;
+    const host = code.hostOf(page);
+    if (host < 0) return new Map();
+    const view = new DataView(memory.wasm.buffer, host, PAGE_BYTES);
+    return this.#reader.region(view, (entry - page) / 4, (offset) => code.isReached(page + offset * 4));
+  }
+
+  /** A predecoded page goes: so do its regions. */
+  #forget(page: number): void {
+    for (const index of this.#byPage.get(page) ?? []) this.#release(index);
+    this.#byPage.delete(page);
+  }
+
+  #release(index: number): void {
+    this.table.set(index, null);
+    this.#free.push(index);
+  }
+
+  /** Begins anew: what is hot comes back soon, what is not stays away. */
+  #evictAll(): void {
+    for (const indices of this.#byPage.values()) {
+      for (const index of indices) {
+        this.code.restore(this.#entries[index], index);
+        this.#release(index);
+      }
+    }
+    this.#byPage.clear();
+    this.#liveBytes = 0;
+    this.evictions++;
+  }
+}
+
+function importAll(module: ModuleBuilder): RegionImports {
+  const { i32, i64 } = TYPE;
+  const table = <K extends string>(names: readonly K[], make: (name: K) => Callee) =>
+    Object.fromEntries(names.map((name) => [name, make(name)])) as Record<K, Callee>;
+  return {
+    integers: table(INTEGER_HELPERS, (name) => module.import(name, [i64, i64], [i64])),
+    floats: table(FP_OPS, (name) => module.import(name, [i32, i32, i64, i64, i64], [i64])),
+    refill: module.import("refill", [i32, i32, i32, i32, i32], [i32]),
+  };
+}

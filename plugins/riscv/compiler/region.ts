@@ -1,0 +1,109 @@
+// Regions: the control-flow graph of hot code within one page, as far as it has been reached before.
+
+import type { Decoded, InstructionTable } from "../encoding.ts";
+import { PAGE_BYTES } from "../layout.ts";
+
+/** Instructions of a region, at the most. */
+const MAX_INSTRUCTIONS = 400;
+
+/** How a block ends. Targets are offsets in the page; one outside of the region leaves it. */
+export type BlockEnd =
+  /** A conditional branch: `taken` by its condition, else `next`. */
+  | { readonly kind: "branch"; readonly taken: number; readonly next: number }
+  /** To `next`, by a jump or by falling through. */
+  | { readonly kind: "goto"; readonly next: number }
+  /** To an address that the last instruction computes. */
+  | { readonly kind: "indirect" };
+
+/** Instructions that are always executed together. */
+export interface Block {
+  /** Of the first instruction, in the page. */
+  readonly offset: number;
+  readonly instructions: readonly Decoded[];
+  readonly end: BlockEnd;
+}
+
+/** Blocks by offset; the first one inserted is the head. */
+export type Region = ReadonlyMap<number, Block>;
+
+const BRANCH = /^(beq|bne|blt|bge|bltu|bgeu)$/;
+/** What only the interpreter carries out, system instructions apart. */
+const INTERPRETED = /^(csr|ecall|ebreak|mret|sret|wfi|pause|sfence|sinval|fence\.i)/;
+
+/** Instructions of one page, decoded on demand. */
+export class PageReader {
+  readonly #interpreted: boolean[];
+  readonly #branch: boolean[];
+  readonly #jal: number;
+  readonly #jalr: number;
+
+  constructor(readonly table: InstructionTable) {
+    this.#interpreted = table.rows.map((row) => INTERPRETED.test(row.name));
+    this.#branch = table.rows.map((row) => BRANCH.test(row.name));
+    this.#jal = table.indexOf("jal");
+    this.#jalr = table.indexOf("jalr");
+  }
+
+  /**
+   * The region that starts at `head`: what direct jumps and branches reach within the page, as far as `reached`
+   * says that it ran before. Empty if the first instruction is not for a compiler.
+   */
+  region(code: DataView, head: number, reached: (offset: number) => boolean): Region {
+    const decoded = this.#flood(code, head, reached);
+    const leaders = new Set([head]);
+    for (const [offset, instruction] of decoded) {
+      const end = this.#end(instruction, offset);
+      if (end?.kind === "branch") leaders.add(end.taken).add(end.next);
+      else if (end?.kind === "goto") leaders.add(end.next);
+    }
+    const region = new Map<number, Block>();
+    for (const leader of [head, ...[...leaders].sort((a, b) => a - b)]) {
+      if (!decoded.has(leader) || region.has(leader)) continue;
+      const instructions: Decoded[] = [];
+      let offset = leader;
+      let end: BlockEnd | undefined;
+      do {
+        const instruction: Decoded = decoded.get(offset)!;
+        instructions.push(instruction);
+        end = this.#end(instruction, offset);
+        offset += instruction.length;
+      } while (!end && decoded.has(offset) && !leaders.has(offset));
+      region.set(leader, { offset: leader, instructions, end: end ?? { kind: "goto", next: offset } });
+    }
+    return region;
+  }
+
+  #flood(code: DataView, head: number, reached: (offset: number) => boolean): Map<number, Decoded> {
+    const decoded = new Map<number, Decoded>();
+    const work = [head];
+    for (let start = work.shift(); start !== undefined; start = work.shift()) {
+      let offset = start;
+      while (offset >= 0 && offset < PAGE_BYTES && !decoded.has(offset) && reached(offset)) {
+        if (decoded.size === MAX_INSTRUCTIONS) return decoded;
+        const instruction = this.#decode(code, offset);
+        if (!instruction || this.#interpreted[instruction.index]) break;
+        decoded.set(offset, instruction);
+        const end = this.#end(instruction, offset);
+        if (end?.kind === "branch") work.push(end.taken);
+        else if (end?.kind === "goto") work.push(end.next);
+        if (end && end.kind !== "branch") break;
+        offset += instruction.length;
+      }
+    }
+    return decoded;
+  }
+
+  #decode(code: DataView, offset: number): Decoded | undefined {
+    const half = code.getUint16(offset, true);
+    if ((half & 3) !== 3) return this.table.decode(half);
+    return offset + 4 > PAGE_BYTES ? undefined : this.table.decode(code.getInt32(offset, true));
+  }
+
+  /** How control goes on, for an instruction that may send it elsewhere. */
+  #end({ index, fields, length }: Decoded, offset: number): BlockEnd | undefined {
+    if (this.#branch[index]) return { kind: "branch", taken: offset + fields.imm, next: offset + length };
+    if (index === this.#jal) return { kind: "goto", next: offset + fields.imm };
+    if (index === this.#jalr) return { kind: "indirect" };
+    return undefined;
+  }
+}

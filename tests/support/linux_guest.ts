@@ -108,6 +108,11 @@ export class GuestShell {
     return before.replaceAll(/\r+\n/g, "\n");
   }
 
+  /** What the guest has said and nobody has waited for. */
+  get rest(): string {
+    return this.#said;
+  }
+
   /** Settles when the guest's console has ended. */
   get ended(): Promise<void> {
     return this.#reading;

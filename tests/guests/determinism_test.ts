@@ -1,0 +1,83 @@
+// The instruction clock: two boots of Linux with the same inputs are the same to the bit, however they are cut in quanta.
+
+import { assertEquals, assertGreater, assertNotEquals, assertStringIncludes } from "@std/assert";
+import { defineBackend, defineDevice, type Nanos, schema } from "../../mod.ts";
+import { guestImage, LinuxGuest, within } from "../support/linux_guest.ts";
+
+const image = (await guestImage())!;
+
+/** Virtual time between two looks at the state. */
+const INTERVAL: Nanos = 5e8;
+
+/** Entropy, the wall's clock, the virtual one, a disk's contents and its timing. */
+const WORK =
+  "cat /proc/uptime; date; head -c 100k /dev/urandom | sha256sum; head -c 1m /dev/vda | sha256sum; cat /proc/interrupts";
+
+interface Look {
+  readonly nanoseconds: number;
+  readonly instructions: number;
+  readonly hash: string;
+}
+
+/** Writes a byte whenever an interval is over: under the instruction clock the guest stands still until it is taken. */
+const test_ticker = defineDevice({
+  name: "test_ticker",
+  needs: ["clock", "stream"],
+  config: schema.object({}),
+  stateVersion: 1,
+  create({ clock, stream }) {
+    const alarm = clock.alarm("tick", () => {
+      device.state.next += INTERVAL;
+      alarm.at(device.state.next);
+      stream.write(Uint8Array.of(0));
+    });
+    const device = { state: { next: INTERVAL }, regions: [], refresh: () => alarm.at(device.state.next) };
+    return device;
+  },
+});
+
+/** Boots, works and powers off; gives the state at every interval and at the end, and what the guest said. */
+async function record(quantum: number | undefined, seed: number): Promise<{ looks: Look[]; said: string }> {
+  const looks: Look[] = [];
+  const look = async (): Promise<void> => {
+    const { nanoseconds, instructions } = guest.machine.stats();
+    looks.push({ nanoseconds, instructions, hash: await guest.machine.stateHash() });
+  };
+  const test_looker = defineBackend({
+    name: "test_looker",
+    provides: "stream",
+    permissions: [],
+    config: schema.object({}),
+    open: () => ({ read: () => new Promise<null>(() => {}), write: look }),
+  });
+  await using guest = await LinuxGuest.start({
+    image,
+    clock: "instructions",
+    seed,
+    quantum,
+    memory: "128M",
+    append: `denovisor.init="${WORK}"`,
+    plugins: { test_ticker, test_looker },
+    devices: [
+      { use: "test_ticker", backends: { stream: { use: "test_looker" } } },
+      { use: "virtio_rng" },
+      { use: "virtio_blk", backends: { block: { use: "file_disk", config: { path: image.disk, readOnly: true } } } },
+    ],
+  });
+  await within(200, "the guest to power off", guest.ended);
+  await look();
+  return { looks, said: guest.shell.rest };
+}
+
+Deno.test({
+  name: "Linux boots the same with quanta of any size, and another seed makes another run",
+  ignore: !image,
+  async fn() {
+    const small = await record(997, 1);
+    assertStringIncludes(small.said, "riscv-timer");
+    assertGreater(small.looks.length, 5);
+    assertEquals(await record(undefined, 1), small);
+    const other = await record(100_000, 2);
+    assertNotEquals(other.looks.at(-1)!.hash, small.looks.at(-1)!.hash);
+  },
+});

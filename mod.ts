@@ -139,6 +139,18 @@ export async function createMachine(
   }
 }
 
+/**
+ * Assembles a program for the engine `riscv`, to be loaded at `base` (default: where RAM begins). The assembler is
+ * loaded at the first call. Throws a `SyntaxError` that names the line for text that is no program.
+ */
+export async function assembleRiscv(
+  source: string,
+  options: { readonly base?: number } = {},
+): Promise<Uint8Array<ArrayBuffer>> {
+  const { assemble } = await import("./plugins/riscv/assembler.ts");
+  return assemble(source, options);
+}
+
 /** A machine of core's with the web's streams and signals. */
 class WebMachine implements Machine {
   readonly streams: Readonly<Record<string, HostStream>>;

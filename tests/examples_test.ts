@@ -25,6 +25,14 @@ Deno.test("every example is under 60 lines", async () => {
   }
 });
 
+Deno.test("hello.ts runs its guest without any permission", async () => {
+  assertEquals(
+    await deno("run", "--no-prompt", "hello.ts"),
+    "Hello from a RISC-V guest!\ntick\ntick\ntick\nThe disk says: every device is a plugin.\n" +
+      "The guest is off, with code 0.\n",
+  );
+});
+
 Deno.test({
   name: "linux.ts types a command and reads its answer",
   ignore,

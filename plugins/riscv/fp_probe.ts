@@ -27,8 +27,7 @@ function probe(): Uint8Array<ArrayBuffer> {
   const rounds = f.param<typeof i32>(4);
   const count = f.local(i32);
   const loop = f.openLoop();
-  const { splat } = f.v128;
-  const result = f.f64.lane0(f.relaxedMadd(splat(a), splat(b), splat(c)));
+  const result = f.f64.lane0(f.relaxedMadd(f.v128.splat(a), f.v128.splat(b), f.v128.splat(c)));
   f.set(count, f.i32.add(f.get(count), f.f64.ne(result, expected)));
   f.set(rounds, f.i32.sub(f.get(rounds), f.const32(1)));
   f.brIf(f.get(rounds), loop);

@@ -187,7 +187,7 @@ class FloatFunction {
   /** Boldo and Melquiond, "Emulation of a FMA and correctly rounded sums", 2008; or the host's where it has one. */
   #fusedDouble(): void {
     const f = this.#f;
-    const { add, mul, eq, ne, abs, lt } = f.f64;
+    const d = f.f64;
     const zero = f.constF64(0);
     const [a, b, c] = this.#floats("d") as F64[];
     f.openIf(f.i32.eqz(this.#rm));
@@ -197,19 +197,19 @@ class FloatFunction {
         f.if(this.#isNormal("d", r), () => this.#return("d", r));
       });
     }
-    const product = f.keep(mul(a, b));
-    f.if(f.i32.and(this.#productErrorIsExact(a, b, product), lt(abs(c), f.constF64(PRODUCT.below))), () => {
+    const product = f.keep(d.mul(a, b));
+    f.if(f.i32.and(this.#productErrorIsExact(a, b, product), d.lt(d.abs(c), f.constF64(PRODUCT.below))), () => {
       const low = this.#productError(a, b, product);
-      const t = f.keep(add(c, low)), tError = this.#sumError("d", c, low, t) as F64;
-      const u = f.keep(add(product, t)), uError = this.#sumError("d", product, t, u) as F64;
-      const v = f.keep(add(tError, uError)), vError = this.#sumError("d", tError, uError, v) as F64;
+      const t = f.keep(d.add(c, low)), tError = this.#sumError("d", c, low, t) as F64;
+      const u = f.keep(d.add(product, t)), uError = this.#sumError("d", product, t, u) as F64;
+      const v = f.keep(d.add(tError, uError)), vError = this.#sumError("d", tError, uError, v) as F64;
       const odd = f.keep(this.#toOdd(v, vError));
-      const r = f.keep(add(u, odd));
-      this.#accumulate(f.i32.or(ne(vError, zero), ne(this.#sumError("d", u, odd, r) as F64, zero)));
+      const r = f.keep(d.add(u, odd));
+      this.#accumulate(f.i32.or(d.ne(vError, zero), d.ne(this.#sumError("d", u, odd, r) as F64, zero)));
       this.#return("d", r);
     });
-    const isZero = f.i32.and(eq(product, zero), f.i32.or(eq(a, zero), eq(b, zero)));
-    f.if(f.i32.and(isZero, lt(abs(c), f.constF64(Infinity))), () => this.#return("d", add(product, c)));
+    const isZero = f.i32.and(d.eq(product, zero), f.i32.or(d.eq(a, zero), d.eq(b, zero)));
+    f.if(f.i32.and(isZero, d.lt(d.abs(c), f.constF64(Infinity))), () => this.#return("d", d.add(product, c)));
     f.close();
   }
 
@@ -262,26 +262,26 @@ class FloatFunction {
 
   #toInteger(name: IntegerName, format: FormatName): void {
     const f = this.#f;
-    const { trunc, nearest, floor, ceil, ge, lt, sub, add, abs, copysign } = f.f64;
+    const d = f.f64;
     const [operand] = this.#floats(format);
     const a = format === "d" ? operand as F64 : f.keep(f.f64.promote(operand));
     const integral = f.local(TYPE.f64);
     const rounded = f.get(integral);
-    f.set(integral, trunc(a));
+    f.set(integral, d.trunc(a));
     const rounding = (rm: number, value: F64) => f.if(f.i32.eq(this.#rm, f.const32(rm)), () => f.set(integral, value));
     f.openIf(f.i32.ne(this.#rm, f.const32(RM.RTZ))); // a cast in most languages: done already
-    rounding(RM.RNE, nearest(a));
-    rounding(RM.RDN, floor(a));
-    rounding(RM.RUP, ceil(a));
-    const half = ge(abs(sub(a, rounded)), f.constF64(0.5));
-    rounding(RM.RMM, add(rounded, copysign(f.select(half, f.constF64(1), f.constF64(0)), a)));
+    rounding(RM.RNE, d.nearest(a));
+    rounding(RM.RDN, d.floor(a));
+    rounding(RM.RUP, d.ceil(a));
+    const half = d.ge(d.abs(d.sub(a, rounded)), f.constF64(0.5));
+    rounding(RM.RMM, d.add(rounded, d.copysign(f.select(half, f.constF64(1), f.constF64(0)), a)));
     f.close();
 
     const unsigned = name.endsWith("u");
     const width = name.startsWith("w") ? 32 : 64;
     const least = f.constF64(unsigned ? 0 : -(2 ** (width - 1)));
     const beyond = f.constF64(2 ** (unsigned ? width : width - 1));
-    f.if(f.i32.and(ge(rounded, least), lt(rounded, beyond)), () => {
+    f.if(f.i32.and(d.ge(rounded, least), d.lt(rounded, beyond)), () => {
       this.#accumulate(f.f64.ne(rounded, a));
       const n = name === "lu" ? f.i64.truncSatUnsigned(rounded) : f.i64.truncSat(rounded);
       f.return(width === 32 ? f.i64.extend32(n) : n);
@@ -322,16 +322,16 @@ class FloatFunction {
   /** What rounding took from a × b, exactly if {@linkcode #productErrorIsExact} (Dekker, 1971). */
   #productError(a: F64, b: F64, product: F64): F64 {
     const f = this.#f;
-    const { add, sub, mul, neg } = f.f64;
-    if (this.#fused) return f.keep(this.#hostFma(a, b, neg(product)));
+    const d = f.f64;
+    if (this.#fused) return f.keep(this.#hostFma(a, b, d.neg(product)));
     const split = (x: F64): [F64, F64] => {
-      const scaled = f.keep(mul(x, f.constF64(SPLITTER)));
-      const high = f.keep(sub(scaled, sub(scaled, x)));
-      return [high, f.keep(sub(x, high))];
+      const scaled = f.keep(d.mul(x, f.constF64(SPLITTER)));
+      const high = f.keep(d.sub(scaled, d.sub(scaled, x)));
+      return [high, f.keep(d.sub(x, high))];
     };
     const [aHigh, aLow] = split(a), [bHigh, bLow] = split(b);
-    const middle = add(add(sub(mul(aHigh, bHigh), product), mul(aHigh, bLow)), mul(aLow, bHigh));
-    return f.keep(add(middle, mul(aLow, bLow)));
+    const middle = d.add(d.add(d.sub(d.mul(aHigh, bHigh), product), d.mul(aHigh, bLow)), d.mul(aLow, bHigh));
+    return f.keep(d.add(middle, d.mul(aLow, bLow)));
   }
 
   #productErrorIsExact(a: F64, b: F64, product: F64): I32 {

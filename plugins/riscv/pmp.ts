@@ -16,6 +16,8 @@ export class Pmp {
   /** pmpcfg bytes and pmpaddr registers (address bits 55:2); core saves them as part of the hart. */
   readonly cfg: Uint8Array = new Uint8Array(PMP_ENTRIES);
   readonly address: BigUint64Array = new BigUint64Array(PMP_ENTRIES);
+  /** Whether the first entry allows everything to everyone, as firmware often sets it up. */
+  #open = false;
   #regions: { low: number; high: number; cfg: number }[] = [];
 
   /** Takes in what was written to `cfg` and `address`. */
@@ -38,6 +40,9 @@ export class Pmp {
       }
       if (high > low) this.#regions.push({ low, high, cfg });
     }
+    const all = CFG.R | CFG.W | CFG.X;
+    const first = this.#regions[0];
+    this.#open = first?.low === 0 && first.high >= 2 ** 56 && (first.cfg & all) === all;
   }
 
   /** Writes a configuration byte; a locked one stays. W without R is reserved and reads back as neither. */
@@ -58,6 +63,7 @@ export class Pmp {
 
   /** Judges an access to `length` bytes from `at`. */
   check(at: number, length: number, access: Access, mode: Mode): Verdict {
+    if (this.#open) return "allow";
     for (const { low, high, cfg } of this.#regions) {
       if (at >= high || at + length <= low) continue;
       if (at < low || at + length > high) return "split";

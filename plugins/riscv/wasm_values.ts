@@ -68,61 +68,135 @@ export function addIntegerHelpers(module: ModuleBuilder): IntegerHelpers {
 export class WasmValues {
   constructor(readonly f: FunctionBuilder, readonly helpers: IntegerHelpers) {}
 
-  constant = (value: bigint | number): I64 => this.f.const64(value);
-  let = (value: I64): I64 => this.f.keep(value);
+  constant(value: bigint | number): I64 {
+    return this.f.const64(value);
+  }
+  let(value: I64): I64 {
+    return this.f.keep(value);
+  }
 
-  add = (a: I64, b: I64): I64 => this.f.i64.add(a, b);
-  sub = (a: I64, b: I64): I64 => this.f.i64.sub(a, b);
-  mul = (a: I64, b: I64): I64 => this.f.i64.mul(a, b);
-  mulhu = (a: I64, b: I64): I64 => this.#help("mulhu", a, b);
-  mulh = (a: I64, b: I64): I64 => {
+  add(a: I64, b: I64): I64 {
+    return this.f.i64.add(a, b);
+  }
+  sub(a: I64, b: I64): I64 {
+    return this.f.i64.sub(a, b);
+  }
+  mul(a: I64, b: I64): I64 {
+    return this.f.i64.mul(a, b);
+  }
+  mulhu(a: I64, b: I64): I64 {
+    return this.#help("mulhu", a, b);
+  }
+  mulh(a: I64, b: I64): I64 {
     const { f } = this;
     const [x, y] = [f.keep(a), f.keep(b)];
     return f.i64.sub(f.i64.sub(this.mulhu(x, y), this.#ifNegative(x, y)), this.#ifNegative(y, x));
-  };
-  mulhsu = (a: I64, b: I64): I64 => {
+  }
+  mulhsu(a: I64, b: I64): I64 {
     const { f } = this;
     const [x, y] = [f.keep(a), f.keep(b)];
     return f.i64.sub(this.mulhu(x, y), this.#ifNegative(x, y));
-  };
-  div = (a: I64, b: I64): I64 => this.#help("div", a, b);
-  divu = (a: I64, b: I64): I64 => this.#help("divu", a, b);
-  rem = (a: I64, b: I64): I64 => this.#help("rem", a, b);
-  remu = (a: I64, b: I64): I64 => this.#help("remu", a, b);
-  and = (a: I64, b: I64): I64 => this.f.i64.and(a, b);
-  or = (a: I64, b: I64): I64 => this.f.i64.or(a, b);
-  xor = (a: I64, b: I64): I64 => this.f.i64.xor(a, b);
-  not = (a: I64): I64 => this.f.i64.xor(a, this.f.const64(-1));
-  shl = (a: I64, b: I64): I64 => this.f.i64.shl(a, b);
-  shr = (a: I64, b: I64): I64 => this.f.i64.shrU(a, b);
-  sar = (a: I64, b: I64): I64 => this.f.i64.shrS(a, b);
-  rotl = (a: I64, b: I64): I64 => this.f.i64.rotl(a, b);
-  rotr = (a: I64, b: I64): I64 => this.f.i64.rotr(a, b);
-  clz = (a: I64): I64 => this.f.i64.clz(a);
-  ctz = (a: I64): I64 => this.f.i64.ctz(a);
-  popcnt = (a: I64): I64 => this.f.i64.popcnt(a);
-  sext8 = (a: I64): I64 => this.f.i64.extend8(a);
-  sext16 = (a: I64): I64 => this.f.i64.extend16(a);
-  sext32 = (a: I64): I64 => this.f.i64.extend32(a);
-  zext32 = (a: I64): I64 => this.f.i64.and(a, this.f.const64(0xffffffff));
-  clmul = (a: I64, b: I64): I64 => this.#help("clmul", a, b);
-  clmulh = (a: I64, b: I64): I64 => this.#help("clmulh", a, b);
+  }
+  div(a: I64, b: I64): I64 {
+    return this.#help("div", a, b);
+  }
+  divu(a: I64, b: I64): I64 {
+    return this.#help("divu", a, b);
+  }
+  rem(a: I64, b: I64): I64 {
+    return this.#help("rem", a, b);
+  }
+  remu(a: I64, b: I64): I64 {
+    return this.#help("remu", a, b);
+  }
+  and(a: I64, b: I64): I64 {
+    return this.f.i64.and(a, b);
+  }
+  or(a: I64, b: I64): I64 {
+    return this.f.i64.or(a, b);
+  }
+  xor(a: I64, b: I64): I64 {
+    return this.f.i64.xor(a, b);
+  }
+  not(a: I64): I64 {
+    return this.f.i64.xor(a, this.f.const64(-1));
+  }
+  shl(a: I64, b: I64): I64 {
+    return this.f.i64.shl(a, b);
+  }
+  shr(a: I64, b: I64): I64 {
+    return this.f.i64.shrU(a, b);
+  }
+  sar(a: I64, b: I64): I64 {
+    return this.f.i64.shrS(a, b);
+  }
+  rotl(a: I64, b: I64): I64 {
+    return this.f.i64.rotl(a, b);
+  }
+  rotr(a: I64, b: I64): I64 {
+    return this.f.i64.rotr(a, b);
+  }
+  clz(a: I64): I64 {
+    return this.f.i64.clz(a);
+  }
+  ctz(a: I64): I64 {
+    return this.f.i64.ctz(a);
+  }
+  popcnt(a: I64): I64 {
+    return this.f.i64.popcnt(a);
+  }
+  sext8(a: I64): I64 {
+    return this.f.i64.extend8(a);
+  }
+  sext16(a: I64): I64 {
+    return this.f.i64.extend16(a);
+  }
+  sext32(a: I64): I64 {
+    return this.f.i64.extend32(a);
+  }
+  zext32(a: I64): I64 {
+    return this.f.i64.and(a, this.f.const64(0xffffffff));
+  }
+  clmul(a: I64, b: I64): I64 {
+    return this.#help("clmul", a, b);
+  }
+  clmulh(a: I64, b: I64): I64 {
+    return this.#help("clmulh", a, b);
+  }
 
-  eq = (a: I64, b: I64): I32 => this.f.i64.eq(a, b);
-  ne = (a: I64, b: I64): I32 => this.f.i64.ne(a, b);
-  lt = (a: I64, b: I64): I32 => this.f.i64.ltS(a, b);
-  ltu = (a: I64, b: I64): I32 => this.f.i64.ltU(a, b);
-  ge = (a: I64, b: I64): I32 => this.f.i64.geS(a, b);
-  geu = (a: I64, b: I64): I32 => this.f.i64.geU(a, b);
-  bool = (c: I32): I64 => this.f.i64.extendUnsigned(c);
-  select = (c: I32, a: I64, b: I64): I64 => this.f.select(c, a, b);
+  eq(a: I64, b: I64): I32 {
+    return this.f.i64.eq(a, b);
+  }
+  ne(a: I64, b: I64): I32 {
+    return this.f.i64.ne(a, b);
+  }
+  lt(a: I64, b: I64): I32 {
+    return this.f.i64.ltS(a, b);
+  }
+  ltu(a: I64, b: I64): I32 {
+    return this.f.i64.ltU(a, b);
+  }
+  ge(a: I64, b: I64): I32 {
+    return this.f.i64.geS(a, b);
+  }
+  geu(a: I64, b: I64): I32 {
+    return this.f.i64.geU(a, b);
+  }
+  bool(c: I32): I64 {
+    return this.f.i64.extendUnsigned(c);
+  }
+  select(c: I32, a: I64, b: I64): I64 {
+    return this.f.select(c, a, b);
+  }
 
-  unbox = (value: I64): I64 => {
+  unbox(value: I64): I64 {
     const v = this.f.keep(value);
     const boxed = this.f.i64.geU(v, this.f.const64(-(2n ** 32n)));
     return this.f.select(boxed, this.zext32(v), this.f.const64(0x7fc00000));
-  };
-  box = (value: I64): I64 => this.f.i64.or(value, this.f.const64(-(2n ** 32n)));
+  }
+  box(value: I64): I64 {
+    return this.f.i64.or(value, this.f.const64(-(2n ** 32n)));
+  }
 
   #help(name: keyof IntegerHelpers, a: I64, b: I64): I64 {
     return this.f.call(this.helpers[name], a, b);

@@ -89,23 +89,12 @@ export class FunctionBuilder {
 
   constructor(readonly signature: Signature) {
     this.#locals = [...signature.params];
-    const unary = (result: ValueType, [, opcode]: readonly [number, number]) => (a: Value) =>
-      this.#node(opcode, result, a);
-    const binary = (result: ValueType, opcode: number) => (a: Value, b: Value) => this.#node(opcode, result, a, b);
-    const table = (t: keyof TypeOf) => {
-      const operations: Record<string, unknown> = {};
-      for (const [name, row] of Object.entries(UNARY[t])) operations[name] = unary(TYPE[t], row);
-      if (t !== "v128") {
-        for (const [name, opcode] of Object.entries(BINARY[t])) operations[name] = binary(TYPE[t], opcode);
-        for (const [name, opcode] of Object.entries(COMPARE[t])) operations[name] = binary(TYPE.i32, opcode);
-      }
-      return operations as never;
-    };
-    this.i32 = table("i32");
-    this.i64 = table("i64");
-    this.f32 = table("f32");
-    this.f64 = table("f64");
-    this.v128 = table("v128");
+    const on = <T extends keyof TypeOf>(type: T) => new OPERATIONS[type](this) as unknown as Operations<T>;
+    this.i32 = on("i32");
+    this.i64 = on("i64");
+    this.f32 = on("f32");
+    this.f64 = on("f64");
+    this.v128 = on("v128");
   }
 
   // ------------------------------------------------------------ values
@@ -325,6 +314,11 @@ export class FunctionBuilder {
     into.byte(0x0b);
   }
 
+  /** A plain instruction as a value; the operations by type are made of it. */
+  instruction(opcode: number, result: ValueType, a: Value, b: Value | -1 = -1): Value {
+    return this.#node(opcode, result, a, b);
+  }
+
   // ------------------------------------------------------------ inside
 
   #open(opcode: number): Label {
@@ -416,3 +410,26 @@ export class FunctionBuilder {
     }
   }
 }
+
+/** The classes of the operations by type: their methods are made once, from the tables of opcodes. */
+const OPERATIONS = Object.fromEntries((Object.keys(UNARY) as (keyof TypeOf)[]).map((type) => {
+  class OperationsOfType {
+    constructor(readonly f: FunctionBuilder) {}
+  }
+  const methods = OperationsOfType.prototype as unknown as Record<string, unknown>;
+  for (const [name, [, opcode]] of Object.entries(UNARY[type])) {
+    methods[name] = function (this: OperationsOfType, a: Value) {
+      return this.f.instruction(opcode, TYPE[type], a);
+    };
+  }
+  const binary = type === "v128" ? [] : [
+    ...Object.entries(BINARY[type]).map((row) => [...row, TYPE[type]] as const),
+    ...Object.entries(COMPARE[type]).map((row) => [...row, TYPE.i32] as const),
+  ];
+  for (const [name, opcode, result] of binary) {
+    methods[name] = function (this: OperationsOfType, a: Value, b: Value) {
+      return this.f.instruction(opcode, result, a, b);
+    };
+  }
+  return [type, OperationsOfType];
+})) as Record<keyof TypeOf, new (f: FunctionBuilder) => unknown>;

@@ -57,6 +57,8 @@ export interface SlowPaths {
   hot(hart: number, entry: number): void;
   /** Makes the entry of the instruction at pc, which crosses a page, in `result`. */
   crossing(hart: number): number;
+  /** Fills the TLB, with no other effect, for an access of `kind`: size << 2 | access; 1 if it can be direct now. */
+  refill(hart: number, low: number, high: number, kind: number): number;
   load(hart: number, low: number, high: number, size: number, signed: number): number;
   /** Stores operand 0. */
   store(hart: number, low: number, high: number, size: number): number;
@@ -74,6 +76,7 @@ const SLOW_PATH_PARAMS: Record<keyof SlowPaths, number> = {
   decode: 2,
   hot: 2,
   crossing: 1,
+  refill: 4,
   load: 5,
   store: 4,
   loadReserved: 4,
@@ -144,9 +147,76 @@ export function interpreterModule(handlers: Handlers, options: InterpreterOption
   const floats = addFloatFunctions(module, float, options.fused);
   for (const [name, callee] of Object.entries({ ...integers, ...floats })) module.export(name, callee);
   const region = module.signature([...REGION_SIGNATURE.params], [...REGION_SIGNATURE.results]);
+  const runTo = addRunTo(module, region);
+  addRefill(module, imports.refill);
   const { body } = module.function([TYPE.i32], [TYPE.i32], "run");
-  new Interpreter(body, imports, integers, floats, region, options).build(handlers);
+  new Interpreter(body, imports, integers, floats, runTo, options).build(handlers);
   return module.bytes();
+}
+
+/** Calls of compiled code inside of each other, at the most: then the interpreter goes on, and the stack unwinds. */
+const MAX_DEPTH = 100;
+
+/**
+ * Adds `runTo(hart, budget, address)`: runs compiled regions from the hart's pc on until control comes to the address,
+ * to code that is not compiled, or to a region that stops. Gives what the last region gave.
+ */
+function addRunTo(module: ModuleBuilder, region: SignatureIndex): Callee {
+  const { callee, body: f } = module.function([TYPE.i32, TYPE.i32, TYPE.i64], [TYPE.i32], "runTo");
+  const hart = f.get(f.param<typeof TYPE.i32>(0));
+  const budget = f.param<typeof TYPE.i32>(1);
+  const address = f.get(f.param<typeof TYPE.i64>(2));
+  const bits = f.local(TYPE.i64);
+  const setDepth = (by: number) =>
+    f.store("i32", hart, f.i32.add(f.load32(hart, SLOT.depth), f.const32(by)), SLOT.depth);
+  f.if(f.i32.geU(f.load32(hart, SLOT.depth), f.const32(MAX_DEPTH)), () => f.return(f.get(budget)));
+  setDepth(1);
+  const done = f.openBlock();
+  const again = f.openLoop();
+  const pc = f.keep(f.load64(hart, SLOT.pc));
+  const { hit, code } = fetchLookUp(f, hart, pc);
+  f.brIf(f.i32.eqz(hit), done);
+  f.set(bits, f.load64(entryOf(f, code(), pc)));
+  const op = f.i32.and(f.i32.wrap(f.get(bits)), f.const32(2 ** CODE.opBits - 1));
+  f.brIf(f.i32.ne(op, f.const32(SPECIAL.compiled)), done);
+  const index = f.i32.wrap(f.i64.shrU(f.get(bits), f.const64(32)));
+  f.set(budget, f.callIndirect<typeof TYPE.i32>(region, index, hart, f.get(budget)));
+  f.brIf(f.i32.ltS(f.get(budget), f.const32(0)), done);
+  f.brIf(f.i64.ne(f.load64(hart, SLOT.pc), address), again);
+  f.close();
+  f.close();
+  setDepth(-1);
+  f.return(f.get(budget));
+  f.unreachable();
+  return callee;
+}
+
+/** Adds `refill(hart, address, kind)`, for code that is spared cutting the address. */
+function addRefill(module: ModuleBuilder, slow: Callee): void {
+  const { body: f } = module.function([TYPE.i32, TYPE.i64, TYPE.i32], [TYPE.i32], "refill");
+  const address = f.get(f.param<typeof TYPE.i64>(1));
+  const high = f.i32.wrap(f.i64.shrU(address, f.const64(32)));
+  f.return(f.call(slow, f.get(f.param(0)), f.i32.wrap(address), high, f.get(f.param(2))));
+  f.unreachable();
+}
+
+/** The fetch TLB's entry for an address, which is held: whether it serves it, and the predecoded page. */
+function fetchLookUp(f: FunctionBuilder, hart: I32, pc: I64): { hit: I32; page: I64; code: () => I32 } {
+  const index = f.i32.and(f.i32.wrap(f.i64.shrU(pc, f.const64(12))), f.const32(FETCH_TLB.entries - 1));
+  const entry = f.keep(f.i32.add(hart, f.i32.mul(index, f.const32(FETCH_TLB.bytes))));
+  const page = f.keep(f.i64.and(pc, f.const64(-PAGE_BYTES)));
+  const wanted = f.i64.or(page, f.load64(hart, SLOT.fetchContext));
+  return {
+    hit: f.i64.eq(f.load64(entry, SLOT.fetchTlb + FETCH_TLB.tag), wanted),
+    page,
+    code: () => f.load32(entry, SLOT.fetchTlb + FETCH_TLB.code),
+  };
+}
+
+/** The entry of an address in a predecoded page. */
+function entryOf(f: FunctionBuilder, code: I32, address: I64): I32 {
+  const offset = f.i32.and(f.i32.wrap(address), f.const32(PAGE_BYTES - 2));
+  return f.i32.add(code, f.i32.shl(offset, f.const32(2)));
 }
 
 /** Writes the interpreter's function; it is also the vocabulary in which the rows write their handlers. */
@@ -175,7 +245,7 @@ class Interpreter extends WasmHart implements Vocabulary<I64, I32> {
     readonly imports: Imports,
     integers: IntegerHelpers,
     readonly floats: Record<FpOp, Callee>,
-    readonly region: SignatureIndex,
+    readonly runTo: Callee,
     readonly options: InterpreterOptions,
   ) {
     super(f, integers);
@@ -245,27 +315,17 @@ class Interpreter extends WasmHart implements Vocabulary<I64, I32> {
   /** Finds the predecoded page of pc. */
   #enterPage(): void {
     const { f } = this;
-    const pc = () => f.get(this.#pc);
-    const index = f.i32.and(f.i32.wrap(f.i64.shrU(pc(), f.const64(12))), f.const32(FETCH_TLB.entries - 1));
-    const entry = f.keep(f.i32.add(this.hart, f.i32.mul(index, f.const32(FETCH_TLB.bytes))));
-    const page = f.keep(f.i64.and(pc(), f.const64(-PAGE_BYTES)));
-    const wanted = f.i64.or(page, this.#slot64(SLOT.fetchContext));
-    f.if(f.i64.ne(f.load64(entry, SLOT.fetchTlb + FETCH_TLB.tag), wanted), () => {
-      f.store("i64", this.hart, pc(), SLOT.pc);
+    const pc = f.get(this.#pc);
+    const { hit, page, code } = fetchLookUp(f, this.hart, pc);
+    f.if(f.i32.eqz(hit), () => {
+      f.store("i64", this.hart, pc, SLOT.pc);
       this.#storeBudget();
       this.#afterSlowPath(f.call(this.imports.fetch, this.hart));
       this.#resume();
     });
     f.set(this.#page, page);
-    f.set(this.#code, f.load32(entry, SLOT.fetchTlb + FETCH_TLB.code));
-    f.set(this.#entry, this.#entryOf(pc()));
-  }
-
-  /** The entry of an address in the current page. */
-  #entryOf(address: I64): I32 {
-    const { f } = this;
-    const offset = f.i32.and(f.i32.wrap(address), f.const32(PAGE_BYTES - 2));
-    return f.i32.add(f.get(this.#code), f.i32.shl(offset, f.const32(2)));
+    f.set(this.#code, code());
+    f.set(this.#entry, entryOf(f, f.get(this.#code), pc));
   }
 
   #step(): void {
@@ -317,21 +377,23 @@ class Interpreter extends WasmHart implements Vocabulary<I64, I32> {
     f.release();
   }
 
-  /** Runs a compiled region; where it made no step, the instruction that it replaced. */
+  /** Runs compiled code; where that made no step, the instruction that it replaced. */
   #compiled(execute: Label): void {
     const { f } = this;
     const index = f.keep(f.i32.wrap(f.i64.shrU(f.get(this.#bits), f.const64(32))));
     const pc = f.keep(this.pc);
     f.store("i64", this.hart, pc, SLOT.pc);
     this.#refund();
-    const left = f.callIndirect<typeof TYPE.i32>(this.region, index, this.hart, f.get(this.#budget));
+    const nowhere = f.const64(1);
+    const left = f.call<typeof TYPE.i32>(this.runTo, this.hart, f.get(this.#budget), nowhere);
     f.set(this.#pc, this.#slot64(SLOT.pc));
     f.if(f.i32.geS(left, f.const32(0)), () => {
       f.set(this.#budget, left);
       f.br(this.#goto);
     });
     f.set(this.#budget, f.i32.xor(left, f.const32(-1)));
-    f.if(f.i64.ne(f.get(this.#pc), pc), () => f.br(this.#goto));
+    const elsewhere = f.i32.or(f.i64.ne(f.get(this.#pc), pc), f.i32.eqz(f.get(this.#budget)));
+    f.brIf(elsewhere, this.#goto);
     f.set(this.#budget, f.i32.sub(f.get(this.#budget), f.const32(1)));
     f.set(this.#bits, f.load64(f.i32.shl(index, f.const32(3)), this.options.originalsOffset));
     f.br(execute);
@@ -492,7 +554,7 @@ class Interpreter extends WasmHart implements Vocabulary<I64, I32> {
     const { f } = this;
     const to = f.keep(target);
     f.if(f.i64.eq(f.i64.and(to, f.const64(-PAGE_BYTES)), f.get(this.#page)), () => {
-      f.set(this.#entry, this.#entryOf(to));
+      f.set(this.#entry, entryOf(f, f.get(this.#code), to));
       f.br(this.#counted);
     });
     f.set(this.#pc, to);

@@ -1,6 +1,7 @@
 // The compiler: a region of hot code as one WebAssembly function, written by the instruction rows.
 
 import type { Decoded, InstructionTable } from "../encoding.ts";
+import { ACCESS } from "../cause.ts";
 import { PAGE_BYTES, SLOT, TLB } from "../layout.ts";
 import type { Fields } from "../rows/row.ts";
 import type { FpOp } from "../softfloat.ts";
@@ -9,7 +10,7 @@ import type { Callee, FunctionBuilder, Label } from "../wasm/function.ts";
 import { type I32, type I64, type Local, TYPE, type Value } from "../wasm/types.ts";
 import { WasmHart } from "../wasm_hart.ts";
 import type { IntegerHelpers } from "../wasm_values.ts";
-import type { Block, Region } from "./region.ts";
+import type { Block, BlockEnd, Region } from "./region.ts";
 import { analyse, type Structure, writeStructured } from "./structure.ts";
 
 /** Functions that regions call. */
@@ -17,19 +18,29 @@ export interface RegionImports {
   readonly integers: IntegerHelpers;
   readonly floats: Readonly<Record<FpOp, Callee>>;
   /**
-   * Fills the TLB for an access, without any other effect: (hart, low, high, size, access) → whether it can be made
-   * directly now.
+   * Fills the TLB for an access, without any other effect: (hart, address, size << 2 | access) → whether it can be
+   * made directly now.
    */
   readonly refill: Callee;
+  /**
+   * Runs compiled code from the hart's pc on until it comes to an address: (hart, budget, address) → as a region.
+   * Where control is then stands in the hart's block.
+   */
+  readonly runTo: Callee;
 }
 
 /** The signature of a region: (hart, budget) → the budget left, or its complement if the interpreter must go on. */
 export const REGION_SIGNATURE = { params: [TYPE.i32, TYPE.i32], results: [TYPE.i32] } as const;
 
-/** A register that the region holds in a local. */
-interface Held {
+/**
+ * A register that the region uses. One that a loop without calls uses is `held` in its local: filled on entry, spilled
+ * on exit. Any other is stored as it is written, and its local is a copy where it is known to be one.
+ */
+interface Register {
   readonly local: Local<typeof TYPE.i64>;
   readonly slot: number;
+  readonly bit: bigint;
+  readonly held: boolean;
   readonly written: boolean;
 }
 
@@ -42,8 +53,13 @@ export class RegionCompiler extends WasmHart implements Vocabulary<I64, I32> {
   readonly #structure: Structure;
   /** The most instructions from each block to the next check of the budget. */
   readonly #longest: number[] = [];
-  readonly #x: Held[] = [];
-  readonly #f: Held[] = [];
+  readonly #x: Register[] = [];
+  readonly #f: Register[] = [];
+  /** The registers whose locals are good now, and at the end of each block, as bits. */
+  #known = 0n;
+  readonly #knownAfter: bigint[] = [];
+  /** Blocks that end with a call, and all blocks that control may come to behind it. */
+  readonly #calls: { readonly call: number; readonly reaches: ReadonlySet<number> }[];
 
   readonly #hart: Local<typeof TYPE.i32>;
   readonly #budget: Local<typeof TYPE.i32>;
@@ -54,6 +70,9 @@ export class RegionCompiler extends WasmHart implements Vocabulary<I64, I32> {
   /** All ones if the interpreter must go on. */
   readonly #stop: Local<typeof TYPE.i32>;
   #exit: Label = 0;
+  /** Instructions of the block that are not done, and the offset of the first of them. */
+  readonly #where: Local<typeof TYPE.i32>;
+  #giveBackExit: Label = 0;
 
   // The present instruction.
   #fields!: Fields;
@@ -65,6 +84,8 @@ export class RegionCompiler extends WasmHart implements Vocabulary<I64, I32> {
   /** A conditional branch's condition, until the block ends. */
   #condition?: I32;
   #floatDirty = false;
+  /** How the present block ends. */
+  #blockEnd: BlockEnd = { kind: "indirect" };
 
   constructor(f: FunctionBuilder, region: Region, table: InstructionTable, imports: RegionImports) {
     super(f, imports.integers);
@@ -73,12 +94,16 @@ export class RegionCompiler extends WasmHart implements Vocabulary<I64, I32> {
     this.#blocks = [...region.values()];
     this.#numbers = new Map(this.#blocks.map((block, i) => [block.offset, i]));
     this.#structure = analyse({ successors: this.#blocks.map((block) => this.#successors(block)) });
+    this.#calls = this.#structure.order
+      .filter((node) => this.#blocks[node].end.kind === "call")
+      .map((call) => ({ call, reaches: this.#reachableFrom(call) }));
     this.#hart = f.param(0);
     this.#budget = f.param(1);
     this.#context = f.local(TYPE.i64);
     this.#page = f.local(TYPE.i64);
     this.#pc = f.local(TYPE.i64);
     this.#stop = f.local(TYPE.i32);
+    this.#where = f.local(TYPE.i32);
   }
 
   /** Writes the function. */
@@ -87,12 +112,13 @@ export class RegionCompiler extends WasmHart implements Vocabulary<I64, I32> {
     const { order, loops } = this.#structure;
     for (const node of order.toReversed()) {
       const ahead = this.#successors(this.#blocks[node]).filter((to) =>
-        !loops.has(to) && this.#structure.place[to] > this.#structure.place[node]
+        !loops.has(to) && this.#structure.place[to] > this.#structure.place[node] &&
+        this.#blocks[node].end.kind !== "call"
       );
       const most = Math.max(0, ...ahead.map((to) => this.#longest[to]));
       this.#longest[node] = this.#blocks[node].instructions.length + most;
     }
-    const float = this.#holdRegisters();
+    const float = this.#nameRegisters();
 
     f.set(this.#pc, f.load64(this.hart, SLOT.pc));
     // Nothing is changed yet where there are too few steps left, or the floating-point unit is off.
@@ -101,10 +127,11 @@ export class RegionCompiler extends WasmHart implements Vocabulary<I64, I32> {
     f.if(off, () => f.return(f.i32.xor(f.get(this.#budget), f.const32(-1))));
     f.set(this.#page, f.i64.and(f.get(this.#pc), f.const64(-PAGE_BYTES)));
     f.set(this.#context, f.load64(this.hart, SLOT.dataContext));
-    for (const held of this.#held()) f.set(held.local, f.load64(this.hart, held.slot));
+    this.#fill();
     f.release();
 
     this.#exit = f.openBlock();
+    this.#giveBackExit = f.openBlock();
     writeStructured(this.#structure, {
       openBlock: () => f.openBlock(),
       openLoop: () => f.openLoop(),
@@ -114,6 +141,12 @@ export class RegionCompiler extends WasmHart implements Vocabulary<I64, I32> {
       end: (node, to) => this.#end(this.#blocks[node], to),
       leaveFor: (node) => this.#leave(this.#at(this.#blocks[node].offset)),
     });
+    f.unreachable();
+    f.close();
+    const where = () => f.get(this.#where);
+    f.set(this.#budget, f.i32.add(f.get(this.#budget), f.i32.shrU(where(), f.const32(16))));
+    f.set(this.#pc, f.i64.add(f.get(this.#page), f.i64.extendUnsigned(f.i32.and(where(), f.const32(0xffff)))));
+    f.set(this.#stop, f.const32(-1));
     f.close();
     this.#spill();
     f.store("i64", this.hart, f.get(this.#pc), SLOT.pc);
@@ -124,54 +157,127 @@ export class RegionCompiler extends WasmHart implements Vocabulary<I64, I32> {
   // ------------------------------------------------------------ registers
 
   /** Gives a local to each register that the region names. Whether there are floating-point instructions. */
-  #holdRegisters(): boolean {
+  #nameRegisters(): boolean {
     const { f } = this;
     let float = false;
-    const used = { x: new Set<number>(), f: new Set<number>() };
-    const written = { x: new Set<number>(), f: new Set<number>() };
-    for (const { instructions } of this.#blocks) {
+    const used = new Set<number>();
+    const written = new Set<number>();
+    const looping = new Set<number>();
+    const FLOAT = 32;
+    this.#blocks.forEach(({ instructions }, node) => {
+      const loops = this.#inTightLoop(node);
       for (const { row, index, fields } of instructions) {
-        const { fields: names } = this.#table.encodings[index];
         float ||= row.float === true;
-        for (const name of names) {
-          if (name === "rd" || name === "rs1" || name === "rs2") used.x.add(fields[name]);
-          if (name === "fd" || name === "fs1" || name === "fs2" || name === "fs3") used.f.add(fields[name]);
-          if (name === "rd") written.x.add(fields.rd);
-          if (name === "fd") written.f.add(fields.fd);
+        for (const name of this.#table.encodings[index].fields) {
+          if (!/^(rd|rs\d|fd|fs\d)$/.test(name)) continue;
+          const register = fields[name] + (name[0] === "f" ? FLOAT : 0);
+          used.add(register);
+          if (loops) looping.add(register);
+          if (name[1] === "d") written.add(register);
         }
       }
-    }
-    used.x.delete(0);
-    const hold = (kind: "x" | "f") => (n: number): Held => ({
-      local: f.local(TYPE.i64),
-      slot: SLOT[kind] + 8 * n,
-      written: written[kind].has(n),
     });
-    for (const n of used.x) this.#x[n] = hold("x")(n);
-    for (const n of used.f) this.#f[n] = hold("f")(n);
+    used.delete(0);
+    for (const register of used) {
+      const [list, n, slot] = register < FLOAT
+        ? [this.#x, register, SLOT.x] as const
+        : [this.#f, register - FLOAT, SLOT.f] as const;
+      list[n] = {
+        local: f.local(TYPE.i64),
+        slot: slot + 8 * n,
+        bit: 1n << BigInt(register),
+        held: looping.has(register),
+        written: written.has(register),
+      };
+    }
     return float;
   }
 
-  #held(): Held[] {
-    return [...this.#x, ...this.#f].filter((held) => held !== undefined);
+  /** Whether a block is in a loop that calls nothing. */
+  #inTightLoop(node: number): boolean {
+    const { loops, place } = this.#structure;
+    return [...loops].some((header) => {
+      const last = this.#lastOfLoop(header);
+      if (place[node] < place[header] || place[node] > last) return false;
+      return !this.#calls.some(({ call }) => place[call] >= place[header] && place[call] <= last);
+    });
   }
 
-  /** Stores the registers that the region writes. */
+  /** The place of the last block from which a loop's header is reached again. */
+  #lastOfLoop(header: number): number {
+    const { place, order, isBack } = this.#structure;
+    const sources = order.filter((n) => this.#successors(this.#blocks[n]).includes(header) && isBack(n, header));
+    return Math.max(...sources.map((n) => place[n]));
+  }
+
+  #held(): Register[] {
+    return [...this.#x, ...this.#f].filter((register) => register?.held);
+  }
+
+  /** Loads the registers that are held. */
+  #fill(): void {
+    const { f } = this;
+    for (const { local, slot } of this.#held()) f.set(local, f.load64(this.hart, slot));
+  }
+
+  /** Stores the registers that are held. */
   #spill(): void {
     const { f } = this;
     for (const { written, slot, local } of this.#held()) if (written) f.store("i64", this.hart, f.get(local), slot);
   }
 
+  #read(register: Register): I64 {
+    const { f } = this;
+    if (!register.held && !(this.#known & register.bit)) {
+      f.set(register.local, f.load64(this.hart, register.slot));
+      this.#known |= register.bit;
+    }
+    return f.get(register.local);
+  }
+
+  #write(register: Register, value: I64): void {
+    const { f } = this;
+    f.set(register.local, value);
+    if (register.held) return;
+    f.store("i64", this.hart, f.get(register.local), register.slot);
+    this.#known |= register.bit;
+  }
+
+  /** The locals that are good when a block starts: those of its dominator, unless a call may come in between. */
+  #knownBefore(node: number): bigint {
+    const { parent, merges, loops, dominates } = this.#structure;
+    if (node === 0) return 0n;
+    const from = parent[node];
+    if (this.#blocks[from].end.kind === "call") return 0n;
+    const joins = merges.has(node) || loops.has(node);
+    if (joins && this.#calls.some(({ call, reaches }) => dominates(from, call) && reaches.has(node))) return 0n;
+    return this.#knownAfter[from];
+  }
+
   // ------------------------------------------------------------ control flow
 
   #successors({ end }: Block): number[] {
-    const offsets = end.kind === "branch" ? [end.taken, end.next] : end.kind === "goto" ? [end.next] : [];
+    const offsets = end.kind === "branch" ? [end.taken, end.next] : end.kind === "indirect" ? [] : [end.next];
     return offsets.flatMap((offset) => this.#numbers.get(offset) ?? []);
+  }
+
+  #reachableFrom(node: number): Set<number> {
+    const reached = new Set<number>();
+    const work = [node];
+    for (let at = work.pop(); at !== undefined; at = work.pop()) {
+      for (const next of this.#successors(this.#blocks[at])) {
+        if (!reached.has(next)) work.push(next);
+        reached.add(next);
+      }
+    }
+    return reached;
   }
 
   #body(node: number): void {
     const { f } = this;
     const block = this.#blocks[node];
+    this.#blockEnd = block.end;
+    this.#known = this.#knownBefore(node);
     this.#floatDirty = false;
     if (this.#structure.loops.has(node)) {
       f.if(f.i32.ltS(f.get(this.#budget), f.const32(this.#longest[node])), () => this.#stopAt(this.#at(block.offset)));
@@ -185,6 +291,7 @@ export class RegionCompiler extends WasmHart implements Vocabulary<I64, I32> {
       this.#offset += instruction.length;
       this.#left--;
     }
+    this.#knownAfter[node] = this.#known;
   }
 
   #instruction({ row, index, fields, length }: Decoded): void {
@@ -202,11 +309,35 @@ export class RegionCompiler extends WasmHart implements Vocabulary<I64, I32> {
       else to(node);
     };
     if (end.kind === "goto") go(end.next);
+    if (end.kind === "call" && this.#comesBack(end)) {
+      this.#call(end.next);
+      go(end.next);
+    }
     if (end.kind === "branch") {
       const condition = this.#condition!;
       this.#condition = undefined;
       f.if(condition, () => go(end.taken), () => go(end.next));
     }
+  }
+
+  /** Whether a call comes back to this region. */
+  #comesBack(end: BlockEnd): boolean {
+    return end.kind === "call" && this.#numbers.has(end.next);
+  }
+
+  /** Calls the guest function at `pc`, and leaves the region unless it returns to `next`. */
+  #call(next: number): void {
+    const { f } = this;
+    const back = f.keep(this.#at(next));
+    this.#spill();
+    f.store("i64", this.hart, f.get(this.#pc), SLOT.pc);
+    const left = f.call<typeof TYPE.i32>(this.#imports.runTo, this.hart, f.get(this.#budget), back);
+    const elsewhere = f.i64.ne(f.load64(this.hart, SLOT.pc), back);
+    f.if(f.i32.or(f.i32.ltS(left, f.const32(0)), elsewhere), () => f.return(left));
+    const rest = this.#longest[this.#numbers.get(next)!];
+    f.if(f.i32.ltS(left, f.const32(rest)), () => f.return(f.i32.xor(left, f.const32(-1))));
+    f.set(this.#budget, left);
+    this.#fill();
   }
 
   /** The virtual address of an offset in the page. */
@@ -222,6 +353,12 @@ export class RegionCompiler extends WasmHart implements Vocabulary<I64, I32> {
   #stopAt(pc: I64): void {
     this.f.set(this.#stop, this.f.const32(-1));
     this.#leave(pc);
+  }
+
+  /** Leaves the present instruction, and what follows, to the interpreter. */
+  #giveBack(): void {
+    this.f.set(this.#where, this.f.const32(this.#left << 16 | this.#offset));
+    this.f.br(this.#giveBackExit);
   }
 
   #addBudget(steps: number): void {
@@ -247,16 +384,11 @@ export class RegionCompiler extends WasmHart implements Vocabulary<I64, I32> {
   ): void {
     const { f } = this;
     const { hit, host } = this.lookUp(address, size, tag);
-    const leave = () => {
-      this.#addBudget(this.#left);
-      this.#stopAt(this.pc);
-    };
+    const leave = () => this.#giveBack();
     if (aligned) f.if(f.i32.eqz(this.isAligned(address, size)), leave);
     f.if(f.i32.eqz(hit()), () => {
-      const low = f.i32.wrap(address);
-      const high = f.i32.wrap(f.i64.shrU(address, f.const64(32)));
-      const kind = f.const32(tag === TLB.read ? 1 : 2);
-      const filled = f.call<typeof TYPE.i32>(this.#imports.refill, this.hart, low, high, f.const32(size), kind);
+      const kind = f.const32(size << 2 | (tag === TLB.read ? ACCESS.load : ACCESS.store));
+      const filled = f.call<typeof TYPE.i32>(this.#imports.refill, this.hart, address, kind);
       f.if(f.i32.eqz(filled), leave);
     });
     direct(host);
@@ -281,15 +413,18 @@ export class RegionCompiler extends WasmHart implements Vocabulary<I64, I32> {
   }
 
   setRd(value: I64): void {
-    if (this.#fields.rd) this.f.set(this.#x[this.#fields.rd].local, value);
+    if (this.#fields.rd) this.#write(this.#x[this.#fields.rd], value);
   }
 
   branch(condition?: I32): void {
     this.#condition = condition;
+    // A call that comes back needs its target in a local; another jump needs none.
+    if (condition === undefined && this.#blockEnd.kind === "call") this.jump(this.f.i64.add(this.pc, this.imm));
   }
 
   jump(target: I64): void {
-    this.#leave(target);
+    if (this.#comesBack(this.#blockEnd)) this.f.set(this.#pc, target);
+    else this.#leave(target);
   }
 
   system(): void {
@@ -297,17 +432,17 @@ export class RegionCompiler extends WasmHart implements Vocabulary<I64, I32> {
   }
 
   get fs1(): I64 {
-    return this.f.get(this.#f[this.#fields.fs1].local);
+    return this.#read(this.#f[this.#fields.fs1]);
   }
   get fs2(): I64 {
-    return this.f.get(this.#f[this.#fields.fs2].local);
+    return this.#read(this.#f[this.#fields.fs2]);
   }
   get fs3(): I64 {
-    return this.f.get(this.#f[this.#fields.fs3].local);
+    return this.#read(this.#f[this.#fields.fs3]);
   }
 
   setFd(value: I64): void {
-    this.f.set(this.#f[this.#fields.fd].local, value);
+    this.#write(this.#f[this.#fields.fd], value);
     this.#dirtyFloat();
   }
 
@@ -316,17 +451,14 @@ export class RegionCompiler extends WasmHart implements Vocabulary<I64, I32> {
     let rm: Value<typeof TYPE.i32> = f.const32(this.#has.has("rm") ? this.#fields.rm : 0);
     if (this.#has.has("rm") && this.#fields.rm > 4) {
       rm = f.keep(this.#fields.rm === 7 ? f.load32(this.hart, SLOT.frm) : rm);
-      f.if(f.i32.gtU(rm, f.const32(4)), () => { // reserved: illegal
-        this.#addBudget(this.#left);
-        this.#stopAt(this.pc);
-      });
+      f.if(f.i32.gtU(rm, f.const32(4)), () => this.#giveBack()); // reserved: illegal
     }
     this.#dirtyFloat();
     return f.call(this.#imports.floats[op], this.hart, rm, a, b, c);
   }
 
   #getX(number: number): I64 {
-    return number ? this.f.get(this.#x[number].local) : this.f.const64(0);
+    return number ? this.#read(this.#x[number]) : this.f.const64(0);
   }
 
   /** mstatus.FS, once a block: nothing in between turns it back. */

@@ -12,6 +12,8 @@ export type BlockEnd =
   | { readonly kind: "branch"; readonly taken: number; readonly next: number }
   /** To `next`, by a jump or by falling through. */
   | { readonly kind: "goto"; readonly next: number }
+  /** A call, to wherever the last instruction goes; the callee returns to `next`. */
+  | { readonly kind: "call"; readonly next: number }
   /** To an address that the last instruction computes. */
   | { readonly kind: "indirect" };
 
@@ -26,6 +28,8 @@ export interface Block {
 /** Blocks by offset; the first one inserted is the head. */
 export type Region = ReadonlyMap<number, Block>;
 
+/** Registers that hold return addresses: ra and t0 (unprivileged specification, table 3). */
+const LINK = [1, 5];
 const BRANCH = /^(beq|bne|blt|bge|bltu|bgeu)$/;
 /** What only the interpreter carries out, system instructions apart. */
 const INTERPRETED = /^(csr|ecall|ebreak|mret|sret|wfi|pause|sfence|sinval|fence\.i)/;
@@ -54,7 +58,7 @@ export class PageReader {
     for (const [offset, instruction] of decoded) {
       const end = this.#end(instruction, offset);
       if (end?.kind === "branch") leaders.add(end.taken).add(end.next);
-      else if (end?.kind === "goto") leaders.add(end.next);
+      else if (end && end.kind !== "indirect") leaders.add(end.next);
     }
     const region = new Map<number, Block>();
     for (const leader of [head, ...[...leaders].sort((a, b) => a - b)]) {
@@ -86,7 +90,7 @@ export class PageReader {
         const end = this.#end(instruction, offset);
         if (end?.kind === "branch") work.push(end.taken);
         else if (end?.kind === "goto") work.push(end.next);
-        if (end && end.kind !== "branch") break;
+        if (end?.kind === "goto" || end?.kind === "indirect") break;
         offset += instruction.length;
       }
     }
@@ -102,8 +106,11 @@ export class PageReader {
   /** How control goes on, for an instruction that may send it elsewhere. */
   #end({ index, fields, length }: Decoded, offset: number): BlockEnd | undefined {
     if (this.#branch[index]) return { kind: "branch", taken: offset + fields.imm, next: offset + length };
-    if (index === this.#jal) return { kind: "goto", next: offset + fields.imm };
-    if (index === this.#jalr) return { kind: "indirect" };
+    const isCall = LINK.includes(fields.rd);
+    if (index === this.#jal) {
+      return isCall ? { kind: "call", next: offset + length } : { kind: "goto", next: offset + fields.imm };
+    }
+    if (index === this.#jalr) return isCall ? { kind: "call", next: offset + length } : { kind: "indirect" };
     return undefined;
   }
 }

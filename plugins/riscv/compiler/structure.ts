@@ -15,8 +15,10 @@ export interface Structure {
   readonly loops: ReadonlySet<number>;
   /** Nodes that more than one forward edge reaches. */
   readonly merges: ReadonlySet<number>;
-  /** Children in the dominator tree. */
+  /** Each node's immediate dominator, and the children in the tree of these. */
+  readonly parent: readonly number[];
   readonly children: readonly (readonly number[])[];
+  dominates(a: number, b: number): boolean;
   /** Whether an edge goes back to a node that dominates its origin. */
   isBack(from: number, to: number): boolean;
   /** Whether an edge goes back to a node that does not: no structured code can follow it. */
@@ -68,7 +70,7 @@ export function analyse({ successors }: Graph): Structure {
     if (predecessors[node].some((from) => isBack(from, node))) loops.add(node);
     if (predecessors[node].filter((from) => !goesBack(from, node)).length > 1) merges.add(node);
   }
-  return { order, place, loops, merges, children, isBack, isIrreducible };
+  return { order, place, loops, merges, parent, children, dominates, isBack, isIrreducible };
 }
 
 function reversePostorder(successors: readonly (readonly number[])[]): number[] {

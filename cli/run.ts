@@ -68,6 +68,9 @@ export async function runCommand(args: readonly string[]): Promise<number> {
   });
 }
 
+/** Milliseconds; a longer timer would fire at once. */
+const LONGEST_TIMER = 2 ** 31 - 1;
+
 /** How {@linkcode runMachines} runs. */
 export interface RunOptions {
   readonly seconds?: number;
@@ -81,27 +84,31 @@ export async function runMachines(
 ): Promise<number> {
   const stop = new AbortController();
   using _signals = onSignals((stopped) => stop.abort(stopped));
-  const timer = seconds === undefined
-    ? undefined
-    : setTimeout(() => stop.abort(new Stop(124, `Stopped after ${seconds} s`)), seconds * 1000);
+  const timer = seconds === undefined ? undefined : setTimeout(
+    () => stop.abort(new Stop(124, `Stopped after ${seconds} s`)),
+    Math.min(seconds * 1000, LONGEST_TIMER),
+  );
   const alone = machines.length === 1;
   await using hypervisor = createHypervisor();
   try {
     const codes = await Promise.all(machines.map(async (given, i) => {
       const name = given.name ?? `machine${i}`;
-      await using machine = await createMachine(alone ? onTerminal(given) : { ...given, name }, {
+      const prefix = alone ? "" : `[${name}] `;
+      const machine = await createMachine(alone ? onTerminal(given) : { ...given, name }, {
         base: workingDirectory(),
         hypervisor,
         signal: stop.signal,
-        log: (line) => console.error(alone ? line : `[${name}] ${line}`),
+        log: (line) => console.error(prefix + line),
       });
-      const consoles = Object.values(machine.streams).map(({ readable }) =>
-        printLines(readable, alone ? "" : `[${name}] `)
-      );
-      const { code } = await machine.run();
-      if (stats) console.error(columns(Object.entries(machine.stats()).map(([key, value]) => [key, String(value)])));
-      await Promise.race([Promise.allSettled(consoles), new Promise((settle) => setTimeout(settle, 100))]);
-      return code;
+      const printed = Object.values(machine.streams).map(({ readable }) => printLines(readable, prefix));
+      try {
+        const { code } = await machine.run();
+        if (stats) console.error(columns(Object.entries(machine.stats()).map(([key, value]) => [key, String(value)])));
+        return code;
+      } finally {
+        await machine[Symbol.asyncDispose]();
+        await Promise.all(printed);
+      }
     }));
     const code = codes.find((code) => code !== 0) ?? 0;
     // A process has eight bits for its code; none of them may turn a failure into a success.

@@ -33,6 +33,7 @@ export class CodeCache implements PageWatch {
   /** Told of each predecoded page that goes away. */
   onPageDrop: (page: number) => void = () => {};
   decoded = 0;
+  flushes = 0;
 
   /** A page all of whose instructions are fetched singly: for pages that PMP divides. */
   readonly divided: number;
@@ -69,6 +70,7 @@ export class CodeCache implements PageWatch {
     const page = this.#page(host);
     if (this.#code[page]) return this.#code[page];
     if (!this.#free.length) {
+      this.flushes++;
       this.dropAll();
       this.onDrop();
     }

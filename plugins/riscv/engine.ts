@@ -186,6 +186,7 @@ class RiscvEngine implements Engine {
     return {
       instructions: this.retired,
       decoded: this.#code.decoded,
+      codeFlushes: this.#code.flushes,
       regions: this.#jit.regions,
       compiledBytes: this.#jit.compiledBytes,
       evictions: this.#jit.evictions,

@@ -44,12 +44,26 @@ interface Register {
   readonly written: boolean;
 }
 
+/** Registers are numbered through: x0…x31, then f0…f31. */
+const FLOAT = 32;
+const FIRST_REGISTER: Partial<Record<keyof Fields, number>> = {
+  rd: 0,
+  rs1: 0,
+  rs2: 0,
+  fd: FLOAT,
+  fs1: FLOAT,
+  fs2: FLOAT,
+  fs3: FLOAT,
+};
+
 /** Writes one region's function. It is also the vocabulary in which the rows write their code. */
 export class RegionCompiler extends WasmHart implements Vocabulary<I64, I32> {
   readonly #imports: RegionImports;
   readonly #table: InstructionTable;
   readonly #blocks: readonly Block[];
   readonly #numbers: ReadonlyMap<number, number>;
+  /** Where control goes from each block within the region. */
+  readonly #successors: readonly (readonly number[])[];
   readonly #structure: Structure;
   /** The most instructions from each block to the next check of the budget. */
   readonly #longest: number[] = [];
@@ -93,7 +107,11 @@ export class RegionCompiler extends WasmHart implements Vocabulary<I64, I32> {
     this.#table = table;
     this.#blocks = [...region.values()];
     this.#numbers = new Map(this.#blocks.map((block, i) => [block.offset, i]));
-    this.#structure = analyse({ successors: this.#blocks.map((block) => this.#successors(block)) });
+    this.#successors = this.#blocks.map(({ end }) => {
+      const offsets = end.kind === "branch" ? [end.taken, end.next] : end.kind === "indirect" ? [] : [end.next];
+      return offsets.flatMap((offset) => this.#numbers.get(offset) ?? []);
+    });
+    this.#structure = analyse({ successors: this.#successors });
     this.#calls = this.#structure.order
       .filter((node) => this.#blocks[node].end.kind === "call")
       .map((call) => ({ call, reaches: this.#reachableFrom(call) }));
@@ -111,7 +129,7 @@ export class RegionCompiler extends WasmHart implements Vocabulary<I64, I32> {
     const { f } = this;
     const { order, loops } = this.#structure;
     for (const node of order.toReversed()) {
-      const ahead = this.#successors(this.#blocks[node]).filter((to) =>
+      const ahead = this.#successors[node].filter((to) =>
         !loops.has(to) && this.#structure.place[to] > this.#structure.place[node] &&
         this.#blocks[node].end.kind !== "call"
       );
@@ -163,17 +181,18 @@ export class RegionCompiler extends WasmHart implements Vocabulary<I64, I32> {
     const used = new Set<number>();
     const written = new Set<number>();
     const looping = new Set<number>();
-    const FLOAT = 32;
+    const tight = this.#inTightLoops();
     this.#blocks.forEach(({ instructions }, node) => {
-      const loops = this.#inTightLoop(node);
+      const loops = tight.has(node);
       for (const { row, index, fields } of instructions) {
         float ||= row.float === true;
         for (const name of this.#table.encodings[index].fields) {
-          if (!/^(rd|rs\d|fd|fs\d)$/.test(name)) continue;
-          const register = fields[name] + (name[0] === "f" ? FLOAT : 0);
+          const first = FIRST_REGISTER[name];
+          if (first === undefined) continue;
+          const register = fields[name] + first;
           used.add(register);
           if (loops) looping.add(register);
-          if (name[1] === "d") written.add(register);
+          if (name === "rd" || name === "fd") written.add(register);
         }
       }
     });
@@ -193,21 +212,16 @@ export class RegionCompiler extends WasmHart implements Vocabulary<I64, I32> {
     return float;
   }
 
-  /** Whether a block is in a loop that calls nothing. */
-  #inTightLoop(node: number): boolean {
-    const { loops, place } = this.#structure;
-    return [...loops].some((header) => {
-      const last = this.#lastOfLoop(header);
-      if (place[node] < place[header] || place[node] > last) return false;
-      return !this.#calls.some(({ call }) => place[call] >= place[header] && place[call] <= last);
-    });
-  }
-
-  /** The place of the last block from which a loop's header is reached again. */
-  #lastOfLoop(header: number): number {
-    const { place, order, isBack } = this.#structure;
-    const sources = order.filter((n) => this.#successors(this.#blocks[n]).includes(header) && isBack(n, header));
-    return Math.max(...sources.map((n) => place[n]));
+  /** The blocks in loops that call nothing: in the order, from the loop's header to the last that goes back to it. */
+  #inTightLoops(): Set<number> {
+    const { loops, place, order, isBack } = this.#structure;
+    const tight = new Set<number>();
+    for (const header of loops) {
+      const last = order.findLastIndex((n) => this.#successors[n].includes(header) && isBack(n, header));
+      const body = order.slice(place[header], last + 1);
+      if (!body.some((n) => this.#blocks[n].end.kind === "call")) body.forEach((n) => tight.add(n));
+    }
+    return tight;
   }
 
   #held(): Register[] {
@@ -256,16 +270,11 @@ export class RegionCompiler extends WasmHart implements Vocabulary<I64, I32> {
 
   // ------------------------------------------------------------ control flow
 
-  #successors({ end }: Block): number[] {
-    const offsets = end.kind === "branch" ? [end.taken, end.next] : end.kind === "indirect" ? [] : [end.next];
-    return offsets.flatMap((offset) => this.#numbers.get(offset) ?? []);
-  }
-
   #reachableFrom(node: number): Set<number> {
     const reached = new Set<number>();
     const work = [node];
     for (let at = work.pop(); at !== undefined; at = work.pop()) {
-      for (const next of this.#successors(this.#blocks[at])) {
+      for (const next of this.#successors[at]) {
         if (!reached.has(next)) work.push(next);
         reached.add(next);
       }

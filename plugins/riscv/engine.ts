@@ -244,7 +244,7 @@ const riscv: EngineDefinition<Config> = defineEngine({
   architectures: ["riscv64"],
   defaultBoard: "riscv_virt",
   config: object({
-    codeCache: optional(byteSize, 24 * 2 ** 20),
+    codeCache: optional(byteSize, 40 * 2 ** 20),
     compiler: optional(boolean, true),
     threshold: optional(integer({ min: 1, max: 2 ** 30 }), 1000),
     compiledCode: optional(byteSize, 32 * 2 ** 20),

@@ -1,7 +1,7 @@
 // A hart with RAM, a toy device and a clock that counts steps, driven by the engine or by the oracle alike.
 
 import { Alarms } from "../../core/clock.ts";
-import type { Clock, Engine, EngineBus, Width } from "../../core/plugin.ts";
+import type { Clock, Engine, EngineBus, Plain, Width } from "../../core/plugin.ts";
 import { INSTRUCTIONS } from "../../plugins/riscv/instructions.ts";
 import { putFields } from "../../plugins/riscv/encoding.ts";
 import riscv, { SLICE } from "../../plugins/riscv/engine.ts";
@@ -30,7 +30,8 @@ export function encode(name: string, fields: Partial<Fields> = {}): number {
 export interface RigOptions {
   readonly ramSize?: number;
   readonly harts?: number;
-  readonly codeCache?: number;
+  /** The engine's configuration. */
+  readonly config?: { readonly [option: string]: Plain };
   readonly firmware?: (rig: Rig) => void;
 }
 
@@ -161,11 +162,10 @@ export class EngineRig extends Rig {
   readonly engine: Engine;
   readonly hart: RiscvHart;
 
-  constructor({ ramSize = 2 ** 20, harts = 1, codeCache = 2 ** 20, firmware }: RigOptions = {}) {
+  constructor({ ramSize = 2 ** 20, harts = 1, config, firmware }: RigOptions = {}) {
     super();
-    const config = riscv.config.parse({ codeCache }, "engine");
     this.engine = riscv.open({
-      config,
+      config: riscv.config.parse({ codeCache: 2 ** 20, ...config }, "engine"),
       ram: { base: RAM_BASE, size: ramSize, shared: false },
       harts,
       bus: this.bus,
@@ -210,7 +210,7 @@ export class OracleRig extends Rig {
 
   constructor({ ramSize = 2 ** 20, firmware }: RigOptions = {}) {
     super();
-    const memory = new EngineMemory(RAM_BASE, ramSize, 1, 0, false);
+    const memory = new EngineMemory(RAM_BASE, ramSize, 1, 0, false, 0);
     const nothingCached = { isWatched: () => false, written: () => {}, invalidate: () => {} };
     this.hart = new RiscvHart(0, memory, this.hartContext(this.clock, firmware), nothingCached);
     this.oracle = new Oracle(this.hart, this.bus);

@@ -114,13 +114,20 @@ class FileDisk implements BlockBackend {
     }
   }
 
+  /** Goes on at once as long as that is short, then waits for one part, in which the event loop has its turn. */
   async #transferLater(direction: Direction, position: number, parts: readonly Bytes[]): Promise<void> {
-    this.#later.seekSync(position, Deno.SeekMode.Start);
-    for (const part of parts) {
+    for (let next = 0; next < parts.length;) {
+      const first = next;
+      let start = position;
+      while (next < parts.length - 1 && start + parts[next].length - position <= AT_ONCE) start += parts[next++].length;
+      this.#transferNow(direction, position, parts.slice(first, next));
+      const part = parts[next++];
+      this.#later.seekSync(start, Deno.SeekMode.Start);
       for (let done = 0; done < part.length;) {
         const rest = done ? part.subarray(done) : part;
         done += moved(await (direction === "read" ? this.#later.read(rest) : this.#later.write(rest)));
       }
+      position = start + part.length;
     }
   }
 

@@ -1,6 +1,7 @@
 // The interpreter: one WebAssembly function, generated from the instruction rows, over predecoded pages.
 
-import { CODE, COUNTERS, FETCH_TLB, PAGE_BYTES, SLOT } from "./layout.ts";
+import { ACCESS } from "./cause.ts";
+import { CODE, COUNTERS, FETCH_TLB, PAGE_BYTES, SLOT, TLB } from "./layout.ts";
 import type { HandlerNumbers } from "./code.ts";
 import { REGION_SIGNATURE } from "./compiler/compiler.ts";
 import type { InstructionTable } from "./encoding.ts";
@@ -148,7 +149,7 @@ export function interpreterModule(handlers: Handlers, options: InterpreterOption
   for (const [name, callee] of Object.entries({ ...integers, ...floats })) module.export(name, callee);
   const region = module.signature([...REGION_SIGNATURE.params], [...REGION_SIGNATURE.results]);
   const runTo = addRunTo(module, region);
-  addRefill(module, imports.refill);
+  addTranslate(module, imports.refill);
   const { body } = module.function([TYPE.i32], [TYPE.i32], "run");
   new Interpreter(body, imports, integers, floats, runTo, options).build(handlers);
   return module.bytes();
@@ -191,12 +192,25 @@ function addRunTo(module: ModuleBuilder, region: SignatureIndex): Callee {
   return callee;
 }
 
-/** Adds `refill(hart, address, kind)`, for code that is spared cutting the address. */
-function addRefill(module: ModuleBuilder, slow: Callee): void {
-  const { body: f } = module.function([TYPE.i32, TYPE.i64, TYPE.i32], [TYPE.i32], "refill");
+/** Adds `translate(hart, address, size << 2 | access)`: the host address for an access, or 0 if it can not be direct. */
+function addTranslate(module: ModuleBuilder, refill: Callee): void {
+  const { body: f } = module.function([TYPE.i32, TYPE.i64, TYPE.i32], [TYPE.i32], "translate");
+  const hart = f.get(f.param<typeof TYPE.i32>(0));
   const address = f.get(f.param<typeof TYPE.i64>(1));
-  const high = f.i32.wrap(f.i64.shrU(address, f.const64(32)));
-  f.return(f.call(slow, f.get(f.param(0)), f.i32.wrap(address), high, f.get(f.param(2))));
+  const kind = f.get(f.param<typeof TYPE.i32>(2));
+  const scaled = f.i32.shrU(f.i32.wrap(address), f.const32(12 - Math.log2(TLB.bytes)));
+  const entry = f.keep(f.i32.add(hart, f.i32.and(scaled, f.const32((TLB.entries - 1) * TLB.bytes))));
+  // Loads have their tag first, stores theirs 8 bytes on.
+  const isStore = f.i32.eq(f.i32.and(kind, f.const32(3)), f.const32(ACCESS.store));
+  const tag = f.keep(f.i32.add(entry, f.i32.shl(isStore, f.const32(3))));
+  const last = f.i64.add(address, f.i64.extendUnsigned(f.i32.sub(f.i32.shrU(kind, f.const32(2)), f.const32(1))));
+  const wanted = f.i64.or(f.i64.and(last, f.const64(-PAGE_BYTES)), f.load64(hart, SLOT.dataContext));
+  f.if(f.i64.ne(f.load64(tag, SLOT.tlb + TLB.read), wanted), () => {
+    const high = f.i32.wrap(f.i64.shrU(address, f.const64(32)));
+    const filled = f.call<typeof TYPE.i32>(refill, hart, f.i32.wrap(address), high, kind);
+    f.if(f.i32.eqz(filled), () => f.return(f.const32(0)));
+  });
+  f.return(f.i32.add(f.i32.wrap(address), f.load32(entry, SLOT.tlb + TLB.addend)));
   f.unreachable();
 }
 

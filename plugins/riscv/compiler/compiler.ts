@@ -1,7 +1,7 @@
 // The compiler: a region of hot code as one WebAssembly function, written by the instruction rows.
 
 import type { Decoded, InstructionTable } from "../encoding.ts";
-import { ACCESS } from "../cause.ts";
+import { ACCESS, type Access } from "../cause.ts";
 import { PAGE_BYTES, SLOT, TLB } from "../layout.ts";
 import type { Fields } from "../rows/row.ts";
 import type { FpOp } from "../softfloat.ts";
@@ -18,10 +18,10 @@ export interface RegionImports {
   readonly integers: IntegerHelpers;
   readonly floats: Readonly<Record<FpOp, Callee>>;
   /**
-   * Fills the TLB for an access, without any other effect: (hart, address, size << 2 | access) → whether it can be
-   * made directly now.
+   * The host address for an access, through the TLB: (hart, address, size << 2 | access) → 0 if it can not be made
+   * directly. It has no effect but to fill the TLB.
    */
-  readonly refill: Callee;
+  readonly translate: Callee;
   /**
    * Runs compiled code from the hart's pc on until it comes to an address: (hart, budget, address) → as a region.
    * Where control is then stands in the hart's block.
@@ -33,8 +33,8 @@ export interface RegionImports {
 export const REGION_SIGNATURE = { params: [TYPE.i32, TYPE.i32], results: [TYPE.i32] } as const;
 
 /**
- * A register that the region uses. One that a loop without calls uses is `held` in its local: filled on entry, spilled
- * on exit. Any other is stored as it is written, and its local is a copy where it is known to be one.
+ * A register that the region uses. One that is used much is `held` in its local: filled on entry, spilled on exit. Any
+ * other is stored as it is written, and its local is a copy where it is known to be one.
  */
 interface Register {
   readonly local: Local<typeof TYPE.i64>;
@@ -42,6 +42,12 @@ interface Register {
   readonly bit: bigint;
   readonly held: boolean;
   readonly written: boolean;
+}
+
+/** The page last accessed through a base register: its virtual address, and what makes host addresses of its own. */
+interface Site {
+  readonly page: Local<typeof TYPE.i64>;
+  readonly addend: Local<typeof TYPE.i32>;
 }
 
 /** Registers are numbered through: x0…x31, then f0…f31. */
@@ -55,6 +61,12 @@ const FIRST_REGISTER: Partial<Record<keyof Fields, number>> = {
   fs2: FLOAT,
   fs3: FLOAT,
 };
+
+/** The memory accesses by instruction; atomics that store count as stores. */
+const ACCESSES = new Map<string, Access>([
+  ...["lb", "lh", "lw", "ld", "lbu", "lhu", "lwu", "flw", "fld", "lr.w", "lr.d"].map((n) => [n, ACCESS.load] as const),
+  ...["sb", "sh", "sw", "sd", "fsw", "fsd", "sc.w", "sc.d"].map((n) => [n, ACCESS.store] as const),
+]);
 
 /** Writes one region's function. It is also the vocabulary in which the rows write their code. */
 export class RegionCompiler extends WasmHart implements Vocabulary<I64, I32> {
@@ -72,6 +84,8 @@ export class RegionCompiler extends WasmHart implements Vocabulary<I64, I32> {
   /** The registers whose locals are good now, and at the end of each block, as bits. */
   #known = 0n;
   readonly #knownAfter: bigint[] = [];
+  /** By access and base register. */
+  readonly #sites: Site[][] = [];
   /** Blocks that end with a call, and all blocks that control may come to behind it. */
   readonly #calls: { readonly call: number; readonly reaches: ReadonlySet<number> }[];
 
@@ -146,6 +160,7 @@ export class RegionCompiler extends WasmHart implements Vocabulary<I64, I32> {
     f.set(this.#page, f.i64.and(f.get(this.#pc), f.const64(-PAGE_BYTES)));
     f.set(this.#context, f.load64(this.hart, SLOT.dataContext));
     this.#fill();
+    this.#forgetPages();
     f.release();
 
     this.#exit = f.openBlock();
@@ -179,24 +194,28 @@ export class RegionCompiler extends WasmHart implements Vocabulary<I64, I32> {
     const { f } = this;
     let float = false;
     const used = new Set<number>();
-    const written = new Set<number>();
+    const writes: number[] = Array(2 * FLOAT).fill(0);
     const looping = new Set<number>();
     const tight = this.#inTightLoops();
     this.#blocks.forEach(({ instructions }, node) => {
       const loops = tight.has(node);
       for (const { row, index, fields } of instructions) {
         float ||= row.float === true;
+        const access = ACCESSES.get(row.name);
+        if (access !== undefined) this.#site(fields.rs1, access);
         for (const name of this.#table.encodings[index].fields) {
           const first = FIRST_REGISTER[name];
           if (first === undefined) continue;
           const register = fields[name] + first;
           used.add(register);
           if (loops) looping.add(register);
-          if (name === "rd" || name === "fd") written.add(register);
+          if (name === "rd" || name === "fd") writes[register]++;
         }
       }
     });
     used.delete(0);
+    // Holding costs a load and a store on the way in and out, and around each call.
+    const worthHolding = 4 * (1 + this.#calls.length);
     for (const register of used) {
       const [list, n, slot] = register < FLOAT
         ? [this.#x, register, SLOT.x] as const
@@ -205,8 +224,8 @@ export class RegionCompiler extends WasmHart implements Vocabulary<I64, I32> {
         local: f.local(TYPE.i64),
         slot: slot + 8 * n,
         bit: 1n << BigInt(register),
-        held: looping.has(register),
-        written: written.has(register),
+        held: looping.has(register) || writes[register] >= worthHolding,
+        written: writes[register] > 0,
       };
     }
     return float;
@@ -347,6 +366,7 @@ export class RegionCompiler extends WasmHart implements Vocabulary<I64, I32> {
     f.if(f.i32.ltS(left, f.const32(rest)), () => f.return(f.i32.xor(left, f.const32(-1))));
     f.set(this.#budget, left);
     this.#fill();
+    this.#forgetPages();
   }
 
   /** The virtual address of an offset in the page. */
@@ -383,7 +403,10 @@ export class RegionCompiler extends WasmHart implements Vocabulary<I64, I32> {
     return this.f.get(this.#context);
   }
 
-  /** What the TLB does not serve after a refill is the interpreter's: devices, traps, page crossings. */
+  /**
+   * Each base register remembers the last page that was read, and written, through it. What the TLB can not serve is
+   * the interpreter's: devices, traps, page crossings.
+   */
   protected access(
     address: I64,
     size: AccessSize,
@@ -392,15 +415,29 @@ export class RegionCompiler extends WasmHart implements Vocabulary<I64, I32> {
     direct: (host: () => I32) => void,
   ): void {
     const { f } = this;
-    const { hit, host } = this.lookUp(address, size, tag);
-    const leave = () => this.#giveBack();
-    if (aligned) f.if(f.i32.eqz(this.isAligned(address, size)), leave);
-    f.if(f.i32.eqz(hit()), () => {
-      const kind = f.const32(size << 2 | (tag === TLB.read ? ACCESS.load : ACCESS.store));
-      const filled = f.call<typeof TYPE.i32>(this.#imports.refill, this.hart, address, kind);
-      f.if(f.i32.eqz(filled), leave);
+    const access = tag === TLB.read ? ACCESS.load : ACCESS.store;
+    const { page, addend } = this.#site(this.#fields.rs1, access);
+    // The low bits take part: a misaligned access is looked up each time.
+    f.if(f.i64.ne(f.i64.and(address, f.const64(-PAGE_BYTES | size - 1)), f.get(page)), () => {
+      if (aligned) f.if(f.i32.eqz(this.isAligned(address, size)), () => this.#giveBack());
+      const kind = f.const32(size << 2 | access);
+      const host = f.call<typeof TYPE.i32>(this.#imports.translate, this.hart, address, kind);
+      f.if(f.i32.eqz(host), () => this.#giveBack());
+      f.set(page, f.i64.and(address, f.const64(-PAGE_BYTES)));
+      f.set(addend, f.i32.sub(host, f.i32.wrap(address)));
     });
-    direct(host);
+    direct(() => f.i32.add(f.i32.wrap(address), f.get(addend)));
+  }
+
+  #site(base: number, access: Access): Site {
+    const { f } = this;
+    return (this.#sites[access] ??= [])[base] ??= { page: f.local(TYPE.i64), addend: f.local(TYPE.i32) };
+  }
+
+  /** Makes the sites of all registers that the region uses as a base, known to be of no page. */
+  #forgetPages(): void {
+    const { f } = this;
+    for (const { page } of this.#sites.flat()) if (page !== undefined) f.set(page, f.const64(-1));
   }
 
   // ------------------------------------------------------------ the vocabulary

@@ -148,7 +148,7 @@ function importAll(module: ModuleBuilder): RegionImports {
   return {
     integers: table(INTEGER_HELPERS, (name) => module.import(name, [i64, i64], [i64])),
     floats: table(FP_OPS, (name) => module.import(name, [i32, i32, i64, i64, i64], [i64])),
-    refill: module.import("refill", [i32, i64, i32], [i32]),
+    translate: module.import("translate", [i32, i64, i32], [i32]),
     runTo: module.import("runTo", [i32, i32, i64], [i32]),
   };
 }

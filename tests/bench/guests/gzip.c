@@ -3,7 +3,7 @@
 
 static void prepare(const char *argument) {
   (void)argument;
-  write_input(2 << 20);
+  write_input(4 << 20);
 }
 
 static uint64_t run(void) {

@@ -2,7 +2,9 @@
 #include "program.h"
 
 enum { COUNT = 1 << 20, ROUNDS = 60 };
-static uint64_t a[COUNT], b[COUNT], c[COUNT];
+// Not a power of two apart: else all three would fall on the same places of caches and TLBs.
+enum { APART = COUNT + 3 * 512 };
+static uint64_t a[APART], b[APART], c[APART];
 
 static void prepare(const char *argument) {
   (void)argument;

@@ -37,12 +37,10 @@ export class Guest {
   constructor(source: string, { mode = "M", registers, prepare, base = RAM_BASE, ...rig }: GuestOptions = {}) {
     this.engine = new EngineRig({ ramSize: 2 ** 18, ...rig });
     this.oracle = new OracleRig({ ramSize: 2 ** 18, ...rig });
-    const program = assemble(source, { base });
     this.each((rig) => {
-      const { hart, ram, memory } = rig;
-      ram.set(program, base - memory.ramBase);
+      const { hart } = rig;
       for (const handler of [M_HANDLER, S_HANDLER]) rig.program(handler, Array(64).fill(encode("jal"))); // loop there
-      hart.start({ pc: BigInt(base), mode: "M" });
+      hart.start({ pc: 0n, mode: "M" });
       hart.set("mtvec", BigInt(M_HANDLER));
       hart.set("stvec", BigInt(S_HANDLER));
       // As in most programs: PMP allows everything, floating point is on.
@@ -51,6 +49,18 @@ export class Guest {
       hart.set("mstatus", 0x6000n);
       prepare?.(rig);
       for (const [name, value] of Object.entries(registers ?? {})) hart.set(name, BigInt(value));
+    });
+    this.load(source, mode, base);
+  }
+
+  /** Puts a program in memory and the hart at its first instruction. */
+  load(source: string, mode: keyof typeof MODE = "M", base = RAM_BASE): this {
+    const program = assemble(source, { base });
+    return this.each((rig) => {
+      const { hart, ram, memory } = rig;
+      ram.set(program, base - memory.ramBase);
+      rig.invalidate(base, program.length);
+      hart.pc = BigInt(base);
       hart.mode = MODE[mode];
       hart.contextChanged();
     });

@@ -271,11 +271,3 @@ Deno.test("a trap is a step, and no instruction retired", () => {
   guest.trap();
   assertEquals([guest.get("mcycle"), guest.get("minstret")], [2n, 1n]);
 });
-
-Deno.test("calls of firmware go to the host from S-mode, and never from U-mode or under own firmware", () => {
-  const calls: bigint[] = [];
-  const firmware = { firmware: ({ hart }: { hart: { get(name: string): bigint } }) => void calls.push(hart.get("pc")) };
-  const own = new Guest("ecall", { mode: "S", ...firmware });
-  assertEquals(own.trap().cause, 9);
-  assertEquals(calls, []);
-});

@@ -1,0 +1,493 @@
+// Address translation, as the privileged specification 20240411 words it (sections 10.3 to 10.6, 3.1.6.3; Svadu).
+
+import { assert, assertEquals } from "@std/assert";
+import { MAX_CONTEXT, TAG_SLOW } from "../../../plugins/riscv/layout.ts";
+import { Guest, type GuestOptions } from "../../support/riscv_guest.ts";
+import { difference } from "../../support/riscv_lockstep.ts";
+import { entry, PageTables, PTE, SCHEMES } from "../../support/riscv_pages.ts";
+import { DEVICE_BASE, encode, EngineRig, OracleRig, RAM_BASE, type Rig } from "../../support/riscv_rig.ts";
+import { Operands } from "./fp_operands.ts";
+
+const { V, R, W, X, U, G, A, D } = PTE;
+const ALL = V | R | W | X | A | D;
+const TABLES = RAM_BASE + 0x1_0000;
+const DATA = RAM_BASE + 0x8000;
+/** Where the page under test is seen. */
+const HERE = 0x1234_5000n;
+const SUM = 1n << 18n, MXR = 1n << 19n, MPRV = 1n << 17n;
+const ADUE = 1n << 61n;
+const FAULT = { fetch: 12, load: 13, store: 15 } as const;
+const ACCESS_FAULT = { fetch: 1, load: 5, store: 7 } as const;
+const SOURCE = { fetch: "jr a0", load: "ld a1, 0(a0)", store: "sd a1, 0(a0)" } as const;
+type Access = keyof typeof SOURCE;
+const ACCESSES = Object.keys(SOURCE) as Access[];
+
+interface Case extends GuestOptions {
+  readonly flags?: number;
+  readonly level?: number;
+  readonly physical?: number;
+  readonly at?: bigint;
+  readonly scheme?: 8 | 9 | 10;
+  /** Changes the tables; `leaf` is the address of the entry under test. */
+  readonly change?: (rig: Rig, tables: PageTables, leaf: number) => void;
+}
+
+/** A guest whose code is mapped for its mode, and one page under test at `HERE`. */
+function paged(source: string, options: Case = {}): Guest {
+  const { flags = ALL, level = 0, physical = DATA, at = HERE, scheme = 8, change, mode = "S" } = options;
+  return new Guest(source, {
+    ...options,
+    mode,
+    prepare(rig) {
+      const tables = new PageTables(rig, TABLES);
+      tables.map(BigInt(RAM_BASE), RAM_BASE, V | R | X | A | (mode === "U" ? U : 0));
+      const leaf = tables.map(at, physical, flags, level);
+      rig.program(DATA, [encode("jal"), 0x01234567]); // something to jump to
+      change?.(rig, tables, leaf);
+      rig.hart.set("satp", tables.satp(scheme));
+      rig.hart.set("a0", at);
+    },
+  });
+}
+
+/** Makes the access; gives the cause of its trap, or 0. */
+function access(kind: Access, options: Case = {}): number {
+  const guest = paged(SOURCE[kind], options).run(kind === "fetch" ? 2 : 1);
+  const cause = Number(guest.get("mcause"));
+  if (cause) assertEquals(guest.get("mtval"), BigInt.asUintN(64, options.at ?? HERE));
+  return cause;
+}
+
+/** The causes of fetch, load and store. */
+const accesses = (options: Case = {}): number[] => ACCESSES.map((kind) => access(kind, options));
+const PAGE_FAULTS = [12, 13, 15];
+const ACCESS_FAULTS = [1, 5, 7];
+
+Deno.test("pages of all schemes are found, at every level, in both halves", () => {
+  for (const { mode, levels } of SCHEMES) {
+    for (let level = 0; level < levels; level++) {
+      for (const upper of [false, true]) {
+        const size = 1n << BigInt(12 + 9 * level);
+        const bits = BigInt(12 + 9 * levels);
+        const at = (upper ? -(1n << bits - 2n) : 1n << bits - 2n) + 3n * size;
+        const guest = new Guest("ld a1, 0(a0)", {
+          registers: { mstatus: MPRV | 1n << 11n, a0: at + (level ? 0x8008n : 8n) },
+          prepare(rig) {
+            let table = TABLES;
+            for (let l = levels - 1; l >= level; l--, table += 4096) {
+              const slot = table + 8 * Number(BigInt.asUintN(64, at) >> BigInt(12 + 9 * l) & 511n);
+              // Superpages of more than 1 MiB are aligned below RAM: they hold it all.
+              const base = level ? RAM_BASE - RAM_BASE % Number(size) : DATA;
+              rig.poke(slot, l > level ? entry(table + 4096, V) : entry(base, ALL));
+            }
+            rig.poke(DATA + 8, 77n);
+            rig.hart.set("satp", BigInt(mode) << 60n | BigInt(TABLES / 4096));
+            if (level > 1) rig.hart.set("a0", 0n);
+          },
+        });
+        if (level > 1) {
+          const offset = BigInt(RAM_BASE % Number(size)) + 0x8008n;
+          guest.each(({ hart }) => hart.set("a0", at + offset));
+        }
+        guest.run(1);
+        assertEquals([guest.get("a1"), guest.get("mcause")], [77n, 0n], `mode ${mode}, level ${level}, ${upper}`);
+      }
+    }
+  }
+});
+
+Deno.test("the upper bits of an address must equal the highest translated one, or a page fault is raised", () => {
+  for (const { mode, levels } of SCHEMES) {
+    const bits = BigInt(12 + 9 * levels);
+    for (const at of [1n << bits - 1n, 1n << bits, HERE | 1n << 63n, -1n ^ 1n << bits - 1n, HERE - (1n << bits)]) {
+      for (const kind of ACCESSES) {
+        const guest = paged(SOURCE[kind], { scheme: mode });
+        guest.each(({ hart }) => hart.set("a0", at & -8n));
+        assertEquals(guest.trap(), {
+          to: "M",
+          cause: FAULT[kind],
+          value: BigInt.asUintN(64, at & -8n),
+          epc: kind === "fetch" ? BigInt.asUintN(64, at & -8n) : BigInt(RAM_BASE),
+        });
+      }
+    }
+  }
+});
+
+Deno.test("an entry that is not valid, is writable but not readable, or uses reserved bits is a page fault", () => {
+  assertEquals(accesses({ flags: ALL & ~V }), PAGE_FAULTS);
+  assertEquals(accesses({ flags: V | W | A | D }), PAGE_FAULTS);
+  assertEquals(accesses({ flags: V | W | X | A | D }), PAGE_FAULTS);
+  for (let bit = 54n; bit < 64n; bit++) {
+    const change = (rig: Rig, _: PageTables, leaf: number) => rig.poke(leaf, entry(DATA, ALL) | 1n << bit);
+    assertEquals(access("load", { change }), FAULT.load, `bit ${bit}`);
+  }
+  assertEquals(accesses({ flags: ALL | 3 << 8 }), [0, 0, 0], "RSW is software's");
+});
+
+Deno.test("R, W and X permit loads, stores and fetches; MXR makes executable pages readable", () => {
+  const permitted = (flags: number, mstatus = 0n) =>
+    accesses({ flags: flags | V | A | D, registers: { mstatus } }).map((cause) => cause === 0);
+  assertEquals(permitted(R), [false, true, false]);
+  assertEquals(permitted(R | W), [false, true, true]);
+  assertEquals(permitted(X), [true, false, false]);
+  assertEquals(permitted(R | X), [true, true, false]);
+  assertEquals(permitted(R | W | X), [true, true, true]);
+  assertEquals(permitted(X, MXR), [true, true, false]);
+});
+
+Deno.test("U-mode needs pages with U; S-mode reaches them with SUM, and never executes them", () => {
+  const result = (mode: "S" | "U", flags: number, mstatus = 0n) => accesses({ mode, flags, registers: { mstatus } });
+  assertEquals(result("U", ALL | U), [0, 0, 0]);
+  assertEquals(result("U", ALL), PAGE_FAULTS);
+  assertEquals(result("U", ALL, SUM), PAGE_FAULTS);
+  assertEquals(result("S", ALL | U), PAGE_FAULTS);
+  assertEquals(result("S", ALL | U, SUM), [FAULT.fetch, 0, 0]);
+  assertEquals(result("S", ALL | G), [0, 0, 0]);
+});
+
+Deno.test("an entry that points to a table must have A, D and U clear, and must not be at the last level", () => {
+  for (const bit of [A, D, U]) {
+    const change = (rig: Rig, { pointers }: PageTables) => {
+      const { at, value } = pointers.at(-1)!; // of the table that holds the page under test
+      rig.poke(at, value | BigInt(bit));
+    };
+    assertEquals(accesses({ change }), PAGE_FAULTS, `bit ${bit}`);
+  }
+  assertEquals(accesses({ flags: V }), PAGE_FAULTS);
+});
+
+Deno.test("a superpage that is not aligned is a page fault", () => {
+  assertEquals(accesses({ level: 1, physical: RAM_BASE, at: 0x4000_0000n }), [0, 0, 0]);
+  assertEquals(accesses({ level: 1, physical: RAM_BASE + 0x1000, at: 0x4000_0000n }), PAGE_FAULTS);
+  assertEquals(accesses({ level: 1, physical: RAM_BASE + 0x10_0000, at: 0x4000_0000n }), PAGE_FAULTS);
+  assertEquals(accesses({ level: 2, physical: RAM_BASE + 0x20_0000, at: 0x4000_0000n }), PAGE_FAULTS);
+});
+
+Deno.test("without ADUE, a page whose A is clear, or D for a store, is a page fault, and stays so", () => {
+  assertEquals(accesses({ flags: ALL & ~A }), PAGE_FAULTS);
+  assertEquals(accesses({ flags: ALL & ~D }), [0, 0, FAULT.store]);
+});
+
+Deno.test("with ADUE, an access that is permitted sets A, and D for a store; one that is not sets nothing", () => {
+  const flags = (kind: Access, before: number) => {
+    let leaf = 0;
+    const guest = paged(SOURCE[kind], {
+      flags: before,
+      registers: { menvcfg: ADUE },
+      change: (_rig, _tables, at) => leaf = at,
+    }).run(kind === "fetch" ? 2 : 1);
+    return [Number(guest.get("mcause")), Number(guest.engine.peek(leaf) & 0x3ffn)];
+  };
+  for (const before of [ALL & ~A & ~D, ALL & ~D, ALL & ~A]) {
+    assertEquals(flags("load", before), [0, before | A]);
+    assertEquals(flags("fetch", before), [0, before | A]);
+    assertEquals(flags("store", before), [0, before | A | D]);
+  }
+  assertEquals(flags("store", V | R | X), [FAULT.store, V | R | X]);
+  assertEquals(flags("fetch", V | R | W), [FAULT.fetch, V | R | W]);
+});
+
+Deno.test("a store after a load of the same page still sets D", () => {
+  let leaf = 0;
+  const guest = paged("ld a1, 0(a0); sd a1, 8(a0)", {
+    flags: ALL & ~A & ~D,
+    registers: { menvcfg: ADUE },
+    change: (_rig, _tables, at) => leaf = at,
+  });
+  assertEquals(guest.run(1).engine.peek(leaf) & BigInt(A | D), BigInt(A));
+  assertEquals(guest.run(1).engine.peek(leaf) & BigInt(A | D), BigInt(A | D));
+});
+
+Deno.test("tables that are not RAM, or that PMP denies, are access faults of the original access", () => {
+  const point = (to: number) => (rig: Rig, { pointers }: PageTables) => rig.poke(pointers.at(-1)!.at, entry(to, V));
+  assertEquals(accesses({ change: point(0) }), ACCESS_FAULTS);
+  assertEquals(accesses({ change: point(DEVICE_BASE) }), ACCESS_FAULTS);
+  assertEquals(accesses({ change: point(2 ** 55) }), ACCESS_FAULTS);
+  const deny = (cfg: bigint) => (rig: Rig, { pointers }: PageTables) => {
+    const table = Number(rig.peek(pointers.at(-1)!.at) >> 10n) * 4096;
+    rig.hart.set("pmpaddr0", BigInt(table / 4 + 511)); // NAPOT, 4 KiB
+    rig.hart.set("pmpcfg0", 0x18n | cfg);
+  };
+  assertEquals(accesses({ change: deny(4n) }), ACCESS_FAULTS);
+  // Read-only tables serve as long as no bit needs to be set.
+  assertEquals(accesses({ change: deny(1n), registers: { menvcfg: ADUE } }), [0, 0, 0]);
+  assertEquals(accesses({ change: deny(1n), flags: ALL & ~A, registers: { menvcfg: ADUE } }), ACCESS_FAULTS);
+});
+
+Deno.test("a page without memory behind it is an access fault with the virtual address", () => {
+  assertEquals(accesses({ physical: 0x4000_0000 }), ACCESS_FAULTS);
+  assertEquals(access("fetch", { physical: DEVICE_BASE }), ACCESS_FAULT.fetch);
+  assertEquals(access("store", { physical: RAM_BASE + 2 ** 18 }), ACCESS_FAULT.store);
+});
+
+Deno.test("M-mode is not translated; with MPRV its loads and stores are, as in MPP, and its fetches are not", () => {
+  const load = (mpp: bigint, flags: number, more = 0n) => {
+    const guest = paged("ld a1, 0(a0); nop", {
+      mode: "M",
+      flags,
+      registers: { mstatus: MPRV | mpp << 11n | more },
+      change: (rig) => rig.poke(DATA, 99n),
+    }).run(1);
+    return guest.get("mcause") ? Number(guest.get("mcause")) : guest.get("a1");
+  };
+  assertEquals(load(1n, ALL), 99n);
+  assertEquals(load(0n, ALL), 13);
+  assertEquals(load(0n, ALL | U), 99n);
+  assertEquals(load(1n, ALL | U), 13);
+  assertEquals(load(1n, ALL | U, SUM), 99n);
+  assertEquals(load(1n, V | X | A, MXR), 99n);
+  assertEquals(load(3n, ALL), 5, "MPP = M: the address is physical, and nothing is there");
+});
+
+Deno.test("PMP holds for M-mode's accesses under MPRV as for those of MPP", () => {
+  const load = (mpp: bigint) => {
+    const guest = new Guest("ld a1, 0(a0)", { registers: { a0: DATA, mstatus: MPRV | mpp << 11n } });
+    guest.each(({ hart }) => {
+      hart.set("pmpaddr0", BigInt(DATA / 4 + 511));
+      hart.set("pmpcfg0", 0x18n); // nothing allowed, not locked
+    });
+    guest.each(({ hart }) => hart.set("pc", BigInt(RAM_BASE))).run(1);
+    return Number(guest.get("mcause"));
+  };
+  assertEquals([load(3n), load(1n), load(0n)], [0, 5, 5]);
+});
+
+Deno.test("an access or instruction across pages traps with the address of the part that met the fault", () => {
+  const across = (source: string, code: number, offset: bigint, next?: number) => {
+    const guest = paged(source, {
+      change(rig, tables) {
+        if (next !== undefined) tables.map(HERE + 4096n, next, ALL);
+        rig.program(DATA + 4092, [0x0013_0001, 0xffff_0000]); // c.nop, and the first half of a nop
+      },
+    });
+    guest.each(({ hart }) => hart.set("a0", HERE + offset));
+    const { cause, value, epc } = guest.trap();
+    assertEquals(cause, code, source);
+    return [value - HERE, epc];
+  };
+  const here = BigInt(RAM_BASE);
+  assertEquals(across("ld a1, 0(a0)", 13, 4092n), [4096n, here]);
+  assertEquals(across("sd a1, 0(a0)", 15, 4095n), [4096n, here]);
+  assertEquals(across("sh a1, 0(a0)", 15, 4095n), [4096n, here]);
+  assertEquals(across("lw a1, 0(a0)", 5, 4093n, 0x4000_0000), [4096n, here]);
+  assertEquals(across("lw a1, 0(a0)", 13, -1n), [-1n, here]);
+  assertEquals(across("jr a0", 12, 4092n), [4096n, HERE + 4094n]);
+  assertEquals(across("jr a0", 1, 4092n, 0x4000_0000), [4096n, HERE + 4094n]);
+});
+
+Deno.test("a store across pages that faults on the second one leaves the first as it was", () => {
+  const guest = paged("sd a1, 0(a0)", { registers: { a1: -1 } });
+  guest.each(({ hart }) => hart.set("a0", HERE + 4092n)).trap();
+  assertEquals(guest.engine.peek(DATA + 4088), 0n);
+});
+
+// ---------------------------------------------------------------- fences
+
+/** Loads, rewrites the page's entry, fences, and loads again: which page is seen? */
+function afterFence(fence: string, options: Case & { operand?: bigint; asid?: bigint } = {}): bigint {
+  const { at = HERE, level = 0 } = options;
+  const guest = paged(`ld a1, 0(a0); sd a2, 0(a3); ${fence}; ld a4, 0(a0)`, {
+    ...options,
+    level,
+    physical: level ? RAM_BASE : DATA,
+    change(rig, tables, leaf) {
+      tables.map(BigInt(leaf), leaf - leaf % 4096, V | R | W | A | D);
+      rig.poke(DATA, 1n);
+      rig.poke(DATA + 4096, 2n);
+      // A superpage's replacement is read-only: the store below then shows it.
+      rig.hart.set("a2", level ? 0n : entry(DATA + 4096, ALL));
+      rig.hart.set("a3", BigInt(leaf));
+      rig.hart.set("a5", options.operand ?? at);
+      rig.hart.set("a6", options.asid ?? 0n);
+    },
+  });
+  guest.each(({ hart }) => hart.set("a0", at + (level ? 0x8000n : 0n))).run(2);
+  assertEquals(guest.get("a1"), 1n);
+  guest.run(2);
+  return guest.get("mcause") || guest.get("a4");
+}
+
+Deno.test("after SFENCE.VMA in its forms, or SINVAL.VMA between fences, a changed entry is seen", () => {
+  for (
+    const fence of [
+      "sfence.vma",
+      "sfence.vma a5",
+      "sfence.vma a5, a6",
+      "sfence.vma zero, a6",
+      "sinval.vma a5, a6",
+      "sinval.vma zero, zero",
+    ]
+  ) {
+    assertEquals(afterFence(fence), 2n, fence);
+    assertEquals(afterFence(fence, { operand: HERE + 4095n }), 2n, `${fence}, any address of the page`);
+    assertEquals(afterFence(fence, { flags: ALL | G }), 2n, `${fence}, a global page`);
+  }
+});
+
+Deno.test("SFENCE.VMA with any address of a superpage forgets all of it", () => {
+  for (const operand of [0x4000_0000n, 0x4000_8000n, 0x401f_ffffn]) {
+    for (const fence of ["sfence.vma a5", "sfence.vma a5, a6"]) {
+      assertEquals(afterFence(fence, { at: 0x4000_0000n, level: 1, operand }), 13n, `${fence} ${operand}`);
+    }
+  }
+});
+
+Deno.test("address spaces of different ASIDs need no fence between them, however many there are", () => {
+  // Two tables, by the ASID's lowest bit; more ASIDs in turn than the TLB has tags for.
+  const guest = new Guest(
+    `
+    li s0, 4500
+    loop: andi t0, s0, 1
+    slli t0, t0, 12
+    add t0, t0, s1
+    slli t1, s0, 44
+    or t1, t1, s2
+    srli t0, t0, 12
+    or t1, t1, t0
+    csrw satp, t1
+    ld a1, 0(a0)
+    add a2, a2, a1
+    sd a2, 8(a0)
+    addi s0, s0, -1
+    bnez s0, loop
+    wfi
+    `,
+    {
+      mode: "S",
+      prepare(rig) {
+        for (const n of [0, 1]) {
+          // Each root is a page table of one gigabyte page for code, and one chain for the page.
+          const root = TABLES + n * 0x1000;
+          const [middle, last] = [TABLES + 0x2000 + n * 0x2000, TABLES + 0x3000 + n * 0x2000];
+          rig.poke(root + 8 * 2, entry(RAM_BASE, ALL));
+          rig.poke(root, entry(middle, V));
+          rig.poke(middle, entry(last, V));
+          rig.poke(last + 8, entry(DATA + n * 4096, ALL));
+          rig.poke(DATA + n * 4096, BigInt(1 + 1000 * n));
+        }
+        rig.hart.set("a0", 0x1000n);
+        rig.hart.set("s1", BigInt(TABLES));
+        rig.hart.set("s2", 8n << 60n);
+      },
+    },
+  );
+  guest.run(4500 * 13 + 10);
+  assert(guest.engine.idle);
+  assertEquals(guest.get("a2"), 2250n * 1n + 2250n * 1001n);
+});
+
+Deno.test("setting A in a page that holds code makes that code be read anew", () => {
+  // The entry is an instruction, too: `flw ft0, 512(zero)` with A clear, `fmsub.s` with A set.
+  let leaf = 0;
+  const guest = paged("jr a5", {
+    flags: V | R | W,
+    registers: { menvcfg: ADUE },
+    change(rig, tables, at) {
+      leaf = at;
+      tables.map(0x2000_0000n, leaf - leaf % 4096, V | R | X | A);
+      rig.hart.set("a5", 0x2000_0000n + BigInt(leaf % 4096));
+    },
+  });
+  const here = 0x2000_0000n + BigInt(leaf % 4096);
+  assertEquals(guest.trap(), { to: "M", cause: 13, value: 512n, epc: here });
+  guest.load("ld a1, 0(a0); jr a5", "S");
+  assertEquals(guest.trap(), { to: "M", cause: 2, value: 0n, epc: here + 4n });
+});
+
+Deno.test("no tag is all ones, which stands for no translation", () => {
+  assert((-4096 | MAX_CONTEXT | TAG_SLOW) !== -1);
+});
+
+Deno.test("page tables above 2 GiB of RAM are walked as any others", () => {
+  const ramSize = 2 ** 31 + 2 ** 24;
+  const rig = new EngineRig({ ramSize });
+  const [table, data] = [RAM_BASE + 2 ** 31 + 0x10_0000, RAM_BASE + 2 ** 31 + 0x4000];
+  rig.hart.start({ pc: BigInt(RAM_BASE), mode: "M" });
+  rig.hart.set("pmpaddr0", -1n);
+  rig.hart.set("pmpcfg0", 0x1fn);
+  rig.hart.set("menvcfg", ADUE);
+  rig.program(RAM_BASE, ["ld", "lr.d", "sc.d"].map((name) => encode(name, { rs1: 10, rd: 11 })));
+  rig.poke(table, entry(table + 0x1000, V));
+  rig.poke(table + 0x1000, entry(table + 0x2000, V));
+  rig.poke(table + 0x2000 + 8, entry(data, V | R | W));
+  rig.poke(data, 55n);
+  rig.hart.set("satp", 8n << 60n | BigInt(table / 4096));
+  rig.hart.set("mstatus", MPRV | 1n << 11n);
+  rig.hart.set("a0", 0x1000n);
+  rig.run(1);
+  assertEquals([rig.hart.get("a1"), rig.hart.get("mcause")], [55n, 0n]);
+  assertEquals(rig.peek(table + 0x2000 + 8) & 0xffn, BigInt(V | R | W | A));
+  rig.run(2);
+  assertEquals([rig.hart.get("a1"), rig.hart.get("mcause")], [0n, 0n], "the store-conditional succeeds");
+});
+
+Deno.test("the TLB never shows through fences that are as narrow as can be", () => {
+  const random = new Operands(5);
+  const pick = <T>(list: readonly T[]): T => list[random.below(list.length)];
+  const pages = [0n, 1n, 2n, 3n, 1024n, 1025n].map((n) => HERE + 4096n * n).concat([0x4000_0000n, 0x4000_3000n]);
+  const rigs: Rig[] = [new EngineRig({ ramSize: 2 ** 20 }), new OracleRig({ ramSize: 2 ** 20 })];
+  const both = (change: (rig: Rig) => void) => rigs.forEach(change);
+  const code = Array.from(
+    { length: 48 },
+    (_, i) =>
+      i % 3 === 2
+        ? encode(pick(["sd", "sb", "sw"]), { rs1: 8 + i % 8, rs2: 5, imm: 8 * random.below(32) })
+        : encode(pick(["ld", "lbu", "lw"]), { rs1: 8 + i % 8, rd: 5, imm: 8 * random.below(32) }),
+  );
+  // A trap goes on behind the access.
+  const handler = [
+    encode("csrrs", { rd: 6, csr: 0x341, rs1: 0 }),
+    encode("addi", { rd: 6, rs1: 6, imm: 4 }),
+    encode("csrrw", { rd: 0, csr: 0x341, rs1: 6 }),
+    encode("mret"),
+  ];
+  const fence = (hart: Rig["hart"], address?: bigint, asid?: bigint) => {
+    hart.mode = 3;
+    hart.setX(28, address ?? 0n);
+    hart.setX(29, asid ?? 0n);
+    hart.system("sfence.vma", (asid === undefined ? 0 : 29) << 13 | (address === undefined ? 0 : 28) << 23, 0, 4);
+  };
+  const tables = new Map<Rig, PageTables>();
+  const leaves: number[] = [];
+  both((rig) => {
+    const { hart } = rig;
+    hart.start({ pc: BigInt(RAM_BASE), mode: "M" });
+    rig.program(RAM_BASE, code);
+    rig.program(RAM_BASE + 0x1000, handler);
+    hart.set("mtvec", BigInt(RAM_BASE + 0x1000));
+    hart.set("pmpaddr0", -1n);
+    hart.set("pmpcfg0", 0x1fn);
+    hart.set("menvcfg", ADUE);
+    const built = new PageTables(rig, TABLES);
+    tables.set(rig, built);
+    built.map(BigInt(RAM_BASE), RAM_BASE, V | R | X | A);
+    pages.forEach((page, i) => {
+      if (i < 6) leaves[i] = built.map(page, DATA + 4096 * (i % 4), ALL);
+    });
+    leaves[6] = leaves[7] = built.map(0x4000_0000n, RAM_BASE, ALL, 1);
+    for (let at = 0; at < 0x8000; at += 8) rig.poke(DATA + at, BigInt(at) * 0x0101010101n);
+    pages.forEach((page, i) => hart.set(`x${8 + i}`, page + (i > 5 ? BigInt(DATA - RAM_BASE) : 0n)));
+  });
+  for (let round = 0; round < 400; round++) {
+    const [which, asid, mode] = [random.below(8), pick([0n, 1n, 1n, 2n]), pick([8, 8, 8, 8, 8, 9] as const)];
+    const flags = pick([ALL, ALL, ALL & ~D, ALL & ~A & ~D, V | R | A, V | R | W, V | X | A, 0, ALL | U]);
+    const target = which > 5 ? RAM_BASE : DATA + 4096 * random.below(4);
+    const [kind, status] = [pick([0, 1, 2, 2, 2, 3]), pick([0n, 0n, 0n, 0n, 0n, SUM, MXR])];
+    both((rig) => {
+      const { hart } = rig;
+      rig.poke(leaves[which], entry(target, flags));
+      if (kind === 0) fence(hart);
+      else if (kind === 1) fence(hart, pages[which]);
+      else if (kind === 2) { for (const each of [0n, 1n, 2n]) fence(hart, undefined, each); }
+      else for (const each of [0n, 1n, 2n]) fence(hart, pages[which], each);
+      hart.set("satp", tables.get(rig)!.satp(mode, Number(asid)));
+      hart.set("mstatus", status | 1n << 11n);
+      hart.mode = 1;
+      hart.set("pc", BigInt(RAM_BASE));
+      hart.contextChanged();
+      rig.run(60);
+    });
+    assertEquals(difference(rigs[0], rigs[1], { ram: round % 20 === 19 }), undefined, `round ${round}`);
+  }
+});

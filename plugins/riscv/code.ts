@@ -1,28 +1,13 @@
 // Predecoded code: pages of 8-byte entries that the interpreter runs, decoded when first reached, dropped when written.
 
-import type { Decoded, InstructionTable } from "./encoding.ts";
-import { CODE, PAGE_BYTES, SINK } from "./layout.ts";
+import type { EntryEncoder, HandlerNumbers } from "./entries.ts";
+import { CODE, PAGE_BYTES } from "./layout.ts";
 import type { EngineMemory } from "./memory.ts";
 import type { PageWatch } from "./mmu.ts";
 
-/** Numbers of the interpreter's handlers. */
-export interface HandlerNumbers {
-  /** Not decoded yet; must be 0, as fresh pages are zero. */
-  readonly decode: 0;
-  /** Steps past the end of the page. */
-  readonly pageEnd: number;
-  /** Fetches, checks and decodes anew at each execution: where the second half is on the next page, say. */
-  readonly crossing: number;
-  readonly illegal: number;
-  /** The start of a compiled region, whose index in the table stands in the high half. */
-  readonly compiled: number;
-  /** The handler of a row, for an instruction of 2 or 4 bytes. */
-  of(index: number, length: number): number;
-}
-
 const FLAG = { dirty: 1, pinned: 2 } as const;
 /** Instructions decoded at one go, at the most. */
-const RUN = 32;
+const RUN = 8;
 
 /** The predecoded pages of one engine, and what is known of each page of RAM. */
 export class CodeCache implements PageWatch {
@@ -38,6 +23,7 @@ export class CodeCache implements PageWatch {
   /** A page all of whose instructions are fetched singly: for pages that PMP divides. */
   readonly divided: number;
 
+  readonly handlers: HandlerNumbers;
   readonly #slots: number;
   /** The address of each RAM page's predecoded page, or 0. */
   readonly #code: Int32Array;
@@ -45,23 +31,20 @@ export class CodeCache implements PageWatch {
   /** The RAM page in each slot, or -1. */
   readonly #owner: Int32Array;
   #free: number[] = [];
-  readonly #endsRun: boolean[];
 
   constructor(
     readonly memory: EngineMemory,
-    readonly table: InstructionTable,
-    readonly handlers: HandlerNumbers,
+    readonly encoder: EntryEncoder,
     bytes: number,
   ) {
+    this.handlers = encoder.handlers;
     this.#slots = Math.floor(bytes / CODE.pageBytes) - 1;
     this.divided = memory.codeOffset + this.#slots * CODE.pageBytes;
-    this.#clear(this.divided, handlers.crossing);
+    this.#clear(this.divided, this.handlers.crossing);
     const pages = memory.ramSize / PAGE_BYTES;
     this.#code = new Int32Array(pages);
     this.#flags = new Uint8Array(pages);
     this.#owner = new Int32Array(this.#slots);
-    // What follows a jump is data as often as code.
-    this.#endsRun = table.rows.map((row) => /^(jal|jalr|mret|sret|ebreak)$/.test(row.name));
     this.dropAll();
   }
 
@@ -108,7 +91,7 @@ export class CodeCache implements PageWatch {
   /** The host address of the RAM page that a predecoded page stands for, or -1 if it is gone. */
   hostOf(page: number): number {
     const owner = this.#owner[(page - this.memory.codeOffset) / CODE.pageBytes];
-    return owner < 0 ? -1 : this.memory.ramOffset + owner * PAGE_BYTES;
+    return owner === undefined || owner < 0 ? -1 : this.memory.ramOffset + owner * PAGE_BYTES;
   }
 
   /** Whether an entry has been decoded: it was run, or what leads to it. */
@@ -134,30 +117,7 @@ export class CodeCache implements PageWatch {
     i64[entry >> 3] = i64[originalsOffset / 8 + index];
   }
 
-  // ------------------------------------------------------------ decoding
-
-  /** The entry of an instruction, in two halves. Throws nothing: an illegal instruction has a handler of its own. */
-  encode(bits: number, into: { low: number; high: number }): Decoded | undefined {
-    const decoded = this.table.decode(bits);
-    if (!decoded) {
-      into.low = this.handlers.illegal;
-      into.high = bits;
-      return undefined;
-    }
-    const { fields, index, length } = decoded;
-    const has = this.table.encodings[index].fields;
-    const register = (n: number) => n * 8;
-    const a = has.has("fd") ? fields.fd : has.has("rd") ? fields.rd || SINK : has.has("fs2") ? fields.fs2 : fields.rs2;
-    const b = has.has("fs1") ? fields.fs1 : fields.rs1;
-    const rest = has.has("imm")
-      ? fields.imm
-      : has.has("csr")
-      ? fields.csr
-      : register(has.has("fs2") ? fields.fs2 : fields.rs2) | register(fields.fs3) << 10 | fields.rm << 20;
-    into.low = this.handlers.of(index, length) | register(a) << 10 | register(b) << 20;
-    into.high = rest;
-    return decoded;
-  }
+  // ------------------------------------------------------------ pages of RAM
 
   isWatched(host: number): boolean {
     const page = this.#page(host);
@@ -231,11 +191,10 @@ export class CodeCache implements PageWatch {
       i32[at] = this.handlers.crossing;
       return 0;
     }
-    const entry = { low: 0, high: 0 };
-    const decoded = this.encode(wide ? view.getInt32(host, true) : half, entry);
-    i32[at] = entry.low;
-    i32[at + 1] = entry.high;
+    this.encoder.encode(wide ? view.getInt32(host, true) : half);
+    i32[at] = this.encoder.low;
+    i32[at + 1] = this.encoder.high;
     this.decoded++;
-    return decoded && !this.#endsRun[decoded.index] ? decoded.length : 0;
+    return this.encoder.step;
   }
 }

@@ -128,8 +128,6 @@ export class InstructionTable {
   readonly #byName = new Map<string, number>();
   // Patterns by the bits that tell most apart: the major opcode and funct3, or quadrant and funct3.
   readonly #buckets: Pattern[][] = Array.from({ length: 2 ** 10 }, () => []);
-  /** What was decoded lately, by a hash: programs repeat themselves. */
-  readonly #memo = new Array<{ bits: number; decoded: Decoded | undefined } | undefined>(2 ** 14).fill(undefined);
 
   constructor(readonly rows: readonly Row[], readonly compressed: readonly CompressedRow[]) {
     this.encodings = rows.map((row) => parseBits(row.bits));
@@ -164,15 +162,6 @@ export class InstructionTable {
   /** Decodes an instruction; `undefined` for an illegal one. Of 16-bit ones only the low half is looked at. */
   decode(bits: number): Decoded | undefined {
     if ((bits & 3) !== 3) bits &= 0xffff;
-    const place = (bits ^ bits >>> 15) & this.#memo.length - 1;
-    const known = this.#memo[place];
-    if (known?.bits === bits) return known.decoded;
-    const decoded = this.#decode(bits);
-    this.#memo[place] = { bits, decoded };
-    return decoded;
-  }
-
-  #decode(bits: number): Decoded | undefined {
     for (const pattern of this.#buckets[bucketKey(bits)]) {
       if ((bits & pattern.mask) >>> 0 !== pattern.match) continue;
       const cut = cutFields(pattern, bits);

@@ -12,6 +12,7 @@ import {
 import { boolean, byteSize, integer, object, optional } from "../../core/schema.ts";
 import { CodeCache } from "./code.ts";
 import { Jit, MAX_REGIONS } from "./compiler/jit.ts";
+import { EntryEncoder } from "./entries.ts";
 import { hostFuses } from "./fp_probe.ts";
 import { floatSlowPath } from "./fp_wasm.ts";
 import { type HartContext, RiscvHart } from "./hart.ts";
@@ -60,7 +61,7 @@ class RiscvEngine implements Engine {
     const memory = this.#memory = new EngineMemory(ram.base, ram.size, harts, codeBytes, ram.shared, MAX_REGIONS);
     this.ram = { buffer: memory.wasm.buffer, offset: memory.ramOffset, base: ram.base, size: ram.size };
     const handlers = new Handlers(INSTRUCTIONS);
-    const code = this.#code = new CodeCache(memory, INSTRUCTIONS, handlers, codeBytes);
+    const code = this.#code = new CodeCache(memory, new EntryEncoder(INSTRUCTIONS, handlers), codeBytes);
     const list: RiscvHart[] = this.harts = [];
     for (let i = 0; i < harts; i++) list.push(new RiscvHart(i, memory, this.#hartContext(i), code));
     code.onCode = (host) => list.forEach((hart) => hart.mmu.dropWrites(host));
@@ -114,7 +115,7 @@ class RiscvEngine implements Engine {
       if (this.#htif?.exit) return this.#htif.exit;
       if (this.#kicked) break;
     }
-    this.#jit.compile();
+    this.#jit.tick();
     return { reason: "budget" };
   }
 
@@ -188,6 +189,7 @@ class RiscvEngine implements Engine {
       decoded: this.#code.decoded,
       codeFlushes: this.#code.flushes,
       regions: this.#jit.regions,
+      modules: this.#jit.modules,
       compiledBytes: this.#jit.compiledBytes,
       evictions: this.#jit.evictions,
       pageWalks: this.harts.reduce((sum, hart) => sum + hart.mmu.misses, 0),
@@ -246,7 +248,7 @@ const riscv: EngineDefinition<Config> = defineEngine({
   config: object({
     codeCache: optional(byteSize, 40 * 2 ** 20),
     compiler: optional(boolean, true),
-    threshold: optional(integer({ min: 1, max: 2 ** 30 }), 1000),
+    threshold: optional(integer({ min: 1, max: 2 ** 30 }), 2000),
     compiledCode: optional(byteSize, 32 * 2 ** 20),
   }),
   probe: () => Promise.resolve({ usable: true }),

@@ -2,7 +2,7 @@
 
 import { ACCESS } from "./cause.ts";
 import { CODE, COUNTERS, FETCH_TLB, PAGE_BYTES, SLOT, TLB } from "./layout.ts";
-import type { HandlerNumbers } from "./code.ts";
+import type { HandlerNumbers } from "./entries.ts";
 import { REGION_SIGNATURE } from "./compiler/compiler.ts";
 import type { InstructionTable } from "./encoding.ts";
 import { addFloatFunctions, SLOW_PATH as FLOAT_SLOW_PATH } from "./fp_wasm.ts";

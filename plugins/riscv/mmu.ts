@@ -103,17 +103,29 @@ export class Mmu {
 
   /** Forgets the translations of the page that holds `address`, a superpage included. */
   flushPage(address: bigint): void {
-    const page = Number(BigInt.asUintN(32, address >> 12n));
-    const half = address < 0n ? 1 : 0;
-    if (this.#superpages[half]) {
-      this.#superpages[half] = false;
-      this.flushSpaces();
+    const low = Number(BigInt.asIntN(32, address));
+    const high = Number(BigInt.asIntN(32, address >> 32n));
+    const { i32, i64 } = this.memory;
+    const forget = (entry: number): void => {
+      i64[entry + TLB.read >> 3] = i64[entry + TLB.write >> 3] = -1n;
+    };
+    forget(this.#entry(low));
+    if (!this.#superpages[high < 0 ? 1 : 0]) {
+      i64[this.base + SLOT.fetchTlb + ((low >>> 12) % FETCH_TLB.entries) * FETCH_TLB.bytes >> 3] = -1n;
       return;
     }
-    const { i64 } = this.memory;
-    const entry = this.base + SLOT.tlb + (page % TLB.entries) * TLB.bytes >> 3;
-    i64[entry] = i64[entry + 1] = -1n;
-    i64[this.base + SLOT.fetchTlb + (page % FETCH_TLB.entries) * FETCH_TLB.bytes >> 3] = -1n;
+    this.flushFetch();
+    const first = this.base + SLOT.tlb;
+    for (let entry = first; entry < first + TLB.entries * TLB.bytes; entry += TLB.bytes) {
+      const level = i32[entry + TLB.level >> 2];
+      if (level === 0) continue;
+      const tag = i32[entry + TLB.read >> 2] === -1 ? entry + TLB.write >> 2 : entry + TLB.read >> 2;
+      const shift = 12 + 9 * level;
+      const same = shift < 32
+        ? i32[tag + 1] === high && (i32[tag] ^ low) >>> shift === 0
+        : (i32[tag + 1] ^ high) >>> shift - 32 === 0;
+      if (same) forget(entry);
+    }
   }
 
   /** Takes back direct stores to the page at host address `page`. */

@@ -73,10 +73,10 @@ export class SlowMemory implements SlowPaths {
       if (second < 0) return STATUS.moved;
       bits |= view.getUint16(second, true) << 16;
     }
-    const entry = { low: 0, high: 0 };
-    this.code.encode(bits, entry);
-    i32[base + SLOT.result >> 2] = entry.low;
-    i32[(base + SLOT.result >> 2) + 1] = entry.high;
+    const { encoder } = this.code;
+    encoder.encode(bits);
+    i32[base + SLOT.result >> 2] = encoder.low;
+    i32[(base + SLOT.result >> 2) + 1] = encoder.high;
     return STATUS.done;
   };
 

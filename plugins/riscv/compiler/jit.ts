@@ -20,8 +20,9 @@ export interface JitOptions {
   readonly codeBytes: number;
 }
 
-/** Entries compiled together. */
-const BATCH = 16;
+/** Entries compiled together; fewer, when they have waited for that many runs of the engine, or the threshold's. */
+const BATCH = 32;
+const PATIENCE = 64;
 /** Regions in the table, at the most. */
 export const MAX_REGIONS = 0x4000;
 
@@ -34,6 +35,7 @@ interface Candidate {
 /** The compiler's manager: it replaces entries of predecoded pages by calls of compiled regions. */
 export class Jit {
   regions = 0;
+  modules = 0;
   compiledBytes = 0;
   evictions = 0;
   readonly #reader: PageReader;
@@ -45,6 +47,8 @@ export class Jit {
   /** Table indices of the regions in each predecoded page. */
   readonly #byPage = new Map<number, number[]>();
   #liveBytes = 0;
+  /** Runs since something is in the queue. */
+  #waited = 0;
 
   constructor(
     readonly memory: EngineMemory,
@@ -69,9 +73,14 @@ export class Jit {
     if (this.#queue.length >= BATCH) this.compile();
   }
 
+  /** A run of the engine ended: what is hot need not wait for ever. */
+  tick(): void {
+    if (this.#queue.length && ++this.#waited >= Math.min(PATIENCE, this.options.threshold)) this.compile();
+  }
+
   /** Compiles what has become hot. */
   compile(): void {
-    if (!this.#queue.length) return;
+    this.#waited = 0;
     const work = this.#queue.splice(0).flatMap(({ entry, page }) => {
       const region = this.#region(entry, page);
       return region.size ? [{ entry, page, region }] : [];
@@ -87,6 +96,7 @@ export class Jit {
       new RegionCompiler(body, region, this.instructions, imports).write();
     });
     const bytes = module.bytes();
+    this.modules++;
     this.compiledBytes += bytes.length;
     this.#liveBytes += bytes.length;
     const instance = new WebAssembly.Instance(new WebAssembly.Module(bytes), {

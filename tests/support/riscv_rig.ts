@@ -1,7 +1,7 @@
 // A hart with RAM, a toy device and a clock that counts steps, driven by the engine or by the oracle alike.
 
 import { Alarms } from "../../core/clock.ts";
-import type { Clock, Engine, EngineBus, Plain, Width } from "../../core/plugin.ts";
+import type { Bytes, Clock, Engine, EngineBus, Plain, Width } from "../../core/plugin.ts";
 import { INSTRUCTIONS } from "../../plugins/riscv/instructions.ts";
 import { putFields } from "../../plugins/riscv/encoding.ts";
 import riscv, { SLICE } from "../../plugins/riscv/engine.ts";
@@ -33,6 +33,8 @@ export interface RigOptions {
   /** The engine's configuration. */
   readonly config?: { readonly [option: string]: Plain };
   readonly firmware?: (rig: Rig) => void;
+  readonly shared?: boolean;
+  readonly console?: (bytes: Bytes) => void;
 }
 
 /** Registers whose reading moves a counter, and an access log: what a hart does to the outside. */
@@ -162,17 +164,18 @@ export class EngineRig extends Rig {
   readonly engine: Engine;
   readonly hart: RiscvHart;
 
-  constructor({ ramSize = 2 ** 20, harts = 1, config, firmware }: RigOptions = {}) {
+  constructor(options: RigOptions = {}) {
     super();
+    const { ramSize = 2 ** 20, harts = 1, config, firmware, shared = false, console = () => {} } = options;
     this.engine = riscv.open({
       config: riscv.config.parse({ codeCache: 2 ** 20, ...config }, "engine"),
-      ram: { base: RAM_BASE, size: ramSize, shared: false },
+      ram: { base: RAM_BASE, size: ramSize, shared },
       harts,
       bus: this.bus,
       clock: this.clock,
       timebase: TIMEBASE,
       deterministic: true,
-      console: () => {},
+      console,
       firmware: firmware && { call: () => firmware(this) },
       power: () => {},
     }) as Engine;

@@ -17,7 +17,7 @@ export interface Bench {
   readonly compiler: boolean;
   readonly results: Results;
   /** Whether the person wants this row. */
-  wants(row: Row): boolean;
+  readonly wants: (row: Row) => boolean;
 }
 
 /** The kernel's self-tests of ciphers would go on behind the prompt. */

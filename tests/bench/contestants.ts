@@ -91,7 +91,7 @@ export class Denovisor implements Contestant {
 }
 
 function describe(setup: Setup, console: string): MachineDescription {
-  const { memory, kernel, initrd, append, bios, disks = [], mac } = setup;
+  const { memory, kernel, initrd, append, bios, disk, mac } = setup;
   const boot = Object.fromEntries(
     Object.entries({ kernel, initrd, append, bios }).filter(([, value]) => value !== undefined),
   );
@@ -101,7 +101,7 @@ function describe(setup: Setup, console: string): MachineDescription {
     devices: [
       { use: "serial_16550", backends: { stream: { use: console } } },
       { use: "virtio_rng", backends: { entropy: { use: "random_entropy" } } },
-      ...disks.map((path) => ({ use: "virtio_blk", backends: { block: { use: "file_disk", config: { path } } } })),
+      ...(disk ? [{ use: "virtio_blk", backends: { block: { use: "file_disk", config: { path: disk } } } }] : []),
       ...(mac
         ? [{ use: "virtio_net", config: { mac }, backends: { net: { use: "hub_net", config: { hub: "lan" } } } }]
         : []),
@@ -122,10 +122,11 @@ export class Qemu implements Contestant {
     const { port } = listener.addr as Deno.NetAddr;
     listener.close();
     const first = new GuestProcess(qemuCommand(server, `socket,listen=127.0.0.1:${port}`));
+    await using onFailure = new AsyncDisposableStack();
+    onFailure.use(first);
     // Once its firmware speaks, it listens.
     await first.shell.until("OpenSBI");
-    const owned = new AsyncDisposableStack();
-    owned.use(first);
+    const owned = onFailure.move();
     return new GuestProcess(qemuCommand(client, `socket,connect=127.0.0.1:${port}`), owned);
   }
 }

@@ -43,7 +43,7 @@ export async function measureLinux(bench: Bench): Promise<void> {
     const disk = join(bench.folder, `${contestant.name}.raw`);
     await writeDisk(disk);
     const { kernel } = bench.image;
-    const guest = await contestant.start({ memory: "512M", kernel, initrd, append: CONSOLE, disks: [disk] });
+    const guest = await contestant.start({ memory: "512M", kernel, initrd, append: CONSOLE, disk });
     guests.use(guest);
     await guest.shell.ready(300);
     running.push({ name: contestant.name, guest });

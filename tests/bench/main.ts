@@ -79,17 +79,18 @@ async function main(): Promise<number> {
     ...{ rounds, image, folder, compiler, results },
     wants: (row) => chosen.has(row),
   };
-  try {
-    for (const { groups, compiler: needed, measure } of PARTS) {
-      if (needed && !compiler) continue;
-      if (groups.some(({ rows }) => rows.some((row) => chosen.has(row)))) await measure(bench);
-    }
-  } finally {
-    await Deno.remove(folder, { recursive: true });
+  let failed = false;
+  for (const { groups, compiler: needed, measure } of PARTS) {
+    if (needed && !compiler || !groups.some(({ rows }) => rows.some(bench.wants))) continue;
+    await measure(bench).catch((error) => {
+      console.error(error);
+      failed = true;
+    });
   }
+  await Deno.remove(folder, { recursive: true });
   console.log(`\nDeno ${Deno.version.deno}, ${qemu ?? "no QEMU"}; Linux ${image.version}; rounds: ${rounds}\n`);
   console.log(results.table(GROUPS));
-  return 0;
+  return failed ? 1 : 0;
 }
 
 if (import.meta.main) Deno.exit(await main());

@@ -9,6 +9,7 @@ import {
   assertNotEquals,
   assertStringIncludes,
 } from "@std/assert";
+import { fromFileUrl } from "@std/path";
 import process from "node:process";
 import type { DeviceDescription } from "../../mod.ts";
 import { guestImage, GuestShell, LinuxGuest, within } from "../support/linux_guest.ts";
@@ -199,13 +200,16 @@ Deno.test({
   },
 });
 
+const root = fromFileUrl(new URL("../..", import.meta.url));
+
 /** `denovisor run` with the image; `input` goes to its standard input. */
 async function run(input: string, ...args: string[]): Promise<{ code: number; out: string; err: string }> {
-  const map = await new Deno.Command(Deno.execPath(), { args: ["run", "-qA", "tests/offline_std/map.ts"] }).output();
+  const map = await new Deno.Command(Deno.execPath(), { args: ["run", "-qA", `${root}tests/offline_std/map.ts`] })
+    .output();
   const decoder = new TextDecoder();
   const option = decoder.decode(map.stdout).trim();
   const child = new Deno.Command(Deno.execPath(), {
-    args: ["run", "-qA", ...(option ? [option] : []), "cli/main.ts", "run", "--image", image.name, ...args],
+    args: ["run", "-qA", ...(option ? [option] : []), `${root}cli/main.ts`, "run", "--image", image.name, ...args],
     stdin: "piped",
     stdout: "piped",
     stderr: "piped",

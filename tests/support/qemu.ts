@@ -10,8 +10,8 @@ export interface Setup {
   readonly initrd?: string;
   readonly append?: string;
   readonly bios?: string;
-  /** Raw files. */
-  readonly disks?: readonly string[];
+  /** A raw file. */
+  readonly disk?: string;
   /** The address of its network card, if it has one. */
   readonly mac?: string;
 }
@@ -34,7 +34,7 @@ export function qemuVersion(): Promise<string | undefined> {
 
 /** The command that runs the machine with its console on standard input and output; `net` is its -netdev, if any. */
 export function qemuCommand(setup: Setup, net?: string): string[] {
-  const { memory, kernel, initrd, append, bios, disks = [], mac } = setup;
+  const { memory, kernel, initrd, append, bios, disk, mac } = setup;
   const option = (name: string, value: string | undefined): string[] => value === undefined ? [] : [name, value];
   return [
     QEMU,
@@ -45,11 +45,7 @@ export function qemuCommand(setup: Setup, net?: string): string[] {
     ...option("-kernel", kernel),
     ...option("-initrd", initrd),
     ...option("-append", append),
-    // The disk that comes first on the command line is the last one that the guest finds.
-    ...disks.flatMap((path, i) => [
-      ...["-drive", `file=${path},format=raw,if=none,id=disk${i}`],
-      ...["-device", `virtio-blk-device,drive=disk${i}`],
-    ]),
+    ...(disk ? ["-drive", `file=${disk},format=raw,if=none,id=disk0`, "-device", "virtio-blk-device,drive=disk0"] : []),
     ...(net ? ["-netdev", `${net},id=net0`, "-device", `virtio-net-device,netdev=net0,mac=${mac}`] : []),
   ];
 }

@@ -3,6 +3,7 @@
 import type { Decoded, InstructionTable } from "../encoding.ts";
 import { ACCESS, type Access } from "../cause.ts";
 import { PAGE_BYTES, SLOT, TLB } from "../layout.ts";
+import { INSTRUCTIONS } from "../instructions.ts";
 import type { Fields } from "../rows/row.ts";
 import type { FpOp } from "../softfloat.ts";
 import type { AccessSize, Vocabulary } from "../vocabulary.ts";
@@ -62,11 +63,12 @@ const FIRST_REGISTER: Partial<Record<keyof Fields, number>> = {
   fs3: FLOAT,
 };
 
-/** The memory accesses by instruction; atomics that store count as stores. */
-const ACCESSES = new Map<string, Access>([
-  ...["lb", "lh", "lw", "ld", "lbu", "lhu", "lwu", "flw", "fld", "lr.w", "lr.d"].map((n) => [n, ACCESS.load] as const),
-  ...["sb", "sh", "sw", "sd", "fsw", "fsd", "sc.w", "sc.d"].map((n) => [n, ACCESS.store] as const),
-]);
+/** What an instruction does to memory at rs1; atomics that store count as stores. */
+function accessOf(name: string): Access | undefined {
+  if (/^(lb|lh|lw|ld|lbu|lhu|lwu|flw|fld|lr\.[wd])$/.test(name)) return ACCESS.load;
+  return /^(sb|sh|sw|sd|fsw|fsd|(sc|amo\w+)\.[wd])$/.test(name) ? ACCESS.store : undefined;
+}
+const ACCESSES = INSTRUCTIONS.rows.map((row) => accessOf(row.name));
 
 /** Writes one region's function. It is also the vocabulary in which the rows write their code. */
 export class RegionCompiler extends WasmHart implements Vocabulary<I64, I32> {
@@ -201,7 +203,7 @@ export class RegionCompiler extends WasmHart implements Vocabulary<I64, I32> {
       const loops = tight.has(node);
       for (const { row, index, fields } of instructions) {
         float ||= row.float === true;
-        const access = ACCESSES.get(row.name);
+        const access = ACCESSES[index];
         if (access !== undefined) this.#site(fields.rs1, access);
         for (const name of this.#table.encodings[index].fields) {
           const first = FIRST_REGISTER[name];

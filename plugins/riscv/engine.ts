@@ -76,17 +76,16 @@ class RiscvEngine implements Engine {
       interpreterModule(handlers, { pages, shared, countersOffset, originalsOffset, threshold, fused: hostFuses() }),
     );
     const table = new WebAssembly.Table({ element: "anyfunc", initial: MAX_REGIONS });
-    const { fetch, decode, hot, crossing, refill, load, store, loadReserved, storeConditional, amo, system } =
-      this.#slow;
+    const { fetch, decode, hot, crossing, load, store, loadReserved, storeConditional, amo, system } = this.#slow;
     const instance = new WebAssembly.Instance(module, {
       env: {
         memory: memory.wasm,
         table,
         float: floatSlowPath(memory.wasm),
-        ...{ fetch, decode, hot, crossing, refill, load, store, loadReserved, storeConditional, amo, system },
+        ...{ fetch, decode, hot, crossing, load, store, loadReserved, storeConditional, amo, system },
       },
     });
-    const functions = instance.exports as WebAssembly.ModuleImports;
+    const functions = { ...instance.exports, refill: this.#slow.refill } as WebAssembly.ModuleImports;
     this.#jit = new Jit(memory, code, INSTRUCTIONS, table, functions, {
       threshold,
       codeBytes: config.compiledCode,

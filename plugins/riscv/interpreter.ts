@@ -1,18 +1,17 @@
 // The interpreter: one WebAssembly function, generated from the instruction rows, over predecoded pages.
 
-import { ACCESS } from "./cause.ts";
-import { CODE, COUNTERS, FETCH_TLB, PAGE_BYTES, SLOT, TLB } from "./layout.ts";
+import { CODE, COMPILED, COUNTERS, PAGE_BYTES, SLOT } from "./layout.ts";
 import type { HandlerNumbers } from "./entries.ts";
-import { REGION_SIGNATURE } from "./compiler/compiler.ts";
 import type { InstructionTable } from "./encoding.ts";
 import { addFloatFunctions, SLOW_PATH as FLOAT_SLOW_PATH } from "./fp_wasm.ts";
 import type { Row } from "./rows/row.ts";
 import type { FpOp } from "./softfloat.ts";
 import type { AccessSize, SystemCall, Vocabulary } from "./vocabulary.ts";
-import type { Callee, FunctionBuilder, Label, SignatureIndex } from "./wasm/function.ts";
+import type { Callee, FunctionBuilder, Label } from "./wasm/function.ts";
 import { type Environment, ModuleBuilder } from "./wasm/module.ts";
 import { type I32, type I64, type Local, TYPE } from "./wasm/types.ts";
 import { type SlowAccess, WasmHart } from "./wasm_hart.ts";
+import { addRunTo, entryOf, fetchLookUp } from "./wasm_runtime.ts";
 import { addIntegerHelpers, type IntegerHelpers } from "./wasm_values.ts";
 
 /** What a slow path says to generated code. */
@@ -58,8 +57,6 @@ export interface SlowPaths {
   hot(hart: number, entry: number): void;
   /** Makes the entry of the instruction at pc, which crosses a page, in `result`. */
   crossing(hart: number): number;
-  /** Fills the TLB, with no other effect, for an access of `kind`: size << 2 | access; 1 if it can be direct now. */
-  refill(hart: number, low: number, high: number, kind: number): number;
   load(hart: number, low: number, high: number, size: number, signed: number): number;
   /** Stores operand 0. */
   store(hart: number, low: number, high: number, size: number): number;
@@ -77,7 +74,6 @@ const SLOW_PATH_PARAMS: Record<keyof SlowPaths, number> = {
   decode: 2,
   hot: 2,
   crossing: 1,
-  refill: 4,
   load: 5,
   store: 4,
   loadReserved: 4,
@@ -89,7 +85,7 @@ const SLOW_PATH_PARAMS: Record<keyof SlowPaths, number> = {
 type Imports = Record<keyof SlowPaths, Callee>;
 
 /** Handlers in front of the rows'. */
-const SPECIAL = { decode: 0, pageEnd: 1, crossing: 2, illegal: 3, compiled: 4, count: 5 } as const;
+const SPECIAL = { decode: 0, pageEnd: 1, crossing: 2, illegal: 3, compiled: COMPILED, count: 5 } as const;
 
 /** A handler: a row, for one length of instruction. */
 interface Handler {
@@ -147,90 +143,10 @@ export function interpreterModule(handlers: Handlers, options: InterpreterOption
   const integers = addIntegerHelpers(module);
   const floats = addFloatFunctions(module, float, options.fused);
   for (const [name, callee] of Object.entries({ ...integers, ...floats })) module.export(name, callee);
-  const region = module.signature([...REGION_SIGNATURE.params], [...REGION_SIGNATURE.results]);
-  const runTo = addRunTo(module, region);
-  addTranslate(module, imports.refill);
+  const runTo = addRunTo(module);
   const { body } = module.function([TYPE.i32], [TYPE.i32], "run");
   new Interpreter(body, imports, integers, floats, runTo, options).build(handlers);
   return module.bytes();
-}
-
-/** Calls of compiled code inside of each other, at the most: then the interpreter goes on, and the stack unwinds. */
-const MAX_DEPTH = 100;
-
-/**
- * Adds `runTo(hart, budget, address)`: runs compiled regions from the hart's pc on until control comes to the address,
- * to code that is not compiled, or to a region that stops. Gives what the last region gave.
- */
-function addRunTo(module: ModuleBuilder, region: SignatureIndex): Callee {
-  const { callee, body: f } = module.function([TYPE.i32, TYPE.i32, TYPE.i64], [TYPE.i32], "runTo");
-  const hart = f.get(f.param<typeof TYPE.i32>(0));
-  const budget = f.param<typeof TYPE.i32>(1);
-  const address = f.get(f.param<typeof TYPE.i64>(2));
-  const bits = f.local(TYPE.i64);
-  const setDepth = (by: number) =>
-    f.store("i32", hart, f.i32.add(f.load32(hart, SLOT.depth), f.const32(by)), SLOT.depth);
-  f.if(f.i32.geU(f.load32(hart, SLOT.depth), f.const32(MAX_DEPTH)), () => f.return(f.get(budget)));
-  setDepth(1);
-  const done = f.openBlock();
-  const again = f.openLoop();
-  const pc = f.keep(f.load64(hart, SLOT.pc));
-  const { hit, code } = fetchLookUp(f, hart, pc);
-  f.brIf(f.i32.eqz(hit), done);
-  f.set(bits, f.load64(entryOf(f, code(), pc)));
-  const op = f.i32.and(f.i32.wrap(f.get(bits)), f.const32(2 ** CODE.opBits - 1));
-  f.brIf(f.i32.ne(op, f.const32(SPECIAL.compiled)), done);
-  const index = f.i32.wrap(f.i64.shrU(f.get(bits), f.const64(32)));
-  f.set(budget, f.callIndirect<typeof TYPE.i32>(region, index, hart, f.get(budget)));
-  f.brIf(f.i32.ltS(f.get(budget), f.const32(0)), done);
-  f.brIf(f.i64.ne(f.load64(hart, SLOT.pc), address), again);
-  f.close();
-  f.close();
-  setDepth(-1);
-  f.return(f.get(budget));
-  f.unreachable();
-  return callee;
-}
-
-/** Adds `translate(hart, address, size << 2 | access)`: the host address for an access, or 0 if it can not be direct. */
-function addTranslate(module: ModuleBuilder, refill: Callee): void {
-  const { body: f } = module.function([TYPE.i32, TYPE.i64, TYPE.i32], [TYPE.i32], "translate");
-  const hart = f.get(f.param<typeof TYPE.i32>(0));
-  const address = f.get(f.param<typeof TYPE.i64>(1));
-  const kind = f.get(f.param<typeof TYPE.i32>(2));
-  const scaled = f.i32.shrU(f.i32.wrap(address), f.const32(12 - Math.log2(TLB.bytes)));
-  const entry = f.keep(f.i32.add(hart, f.i32.and(scaled, f.const32((TLB.entries - 1) * TLB.bytes))));
-  // Loads have their tag first, stores theirs 8 bytes on.
-  const isStore = f.i32.eq(f.i32.and(kind, f.const32(3)), f.const32(ACCESS.store));
-  const tag = f.keep(f.i32.add(entry, f.i32.shl(isStore, f.const32(3))));
-  const last = f.i64.add(address, f.i64.extendUnsigned(f.i32.sub(f.i32.shrU(kind, f.const32(2)), f.const32(1))));
-  const wanted = f.i64.or(f.i64.and(last, f.const64(-PAGE_BYTES)), f.load64(hart, SLOT.dataContext));
-  f.if(f.i64.ne(f.load64(tag, SLOT.tlb + TLB.read), wanted), () => {
-    const high = f.i32.wrap(f.i64.shrU(address, f.const64(32)));
-    const filled = f.call<typeof TYPE.i32>(refill, hart, f.i32.wrap(address), high, kind);
-    f.if(f.i32.eqz(filled), () => f.return(f.const32(0)));
-  });
-  f.return(f.i32.add(f.i32.wrap(address), f.load32(entry, SLOT.tlb + TLB.addend)));
-  f.unreachable();
-}
-
-/** The fetch TLB's entry for an address, which is held: whether it serves it, and the predecoded page. */
-function fetchLookUp(f: FunctionBuilder, hart: I32, pc: I64): { hit: I32; page: I64; code: () => I32 } {
-  const index = f.i32.and(f.i32.wrap(f.i64.shrU(pc, f.const64(12))), f.const32(FETCH_TLB.entries - 1));
-  const entry = f.keep(f.i32.add(hart, f.i32.mul(index, f.const32(FETCH_TLB.bytes))));
-  const page = f.keep(f.i64.and(pc, f.const64(-PAGE_BYTES)));
-  const wanted = f.i64.or(page, f.load64(hart, SLOT.fetchContext));
-  return {
-    hit: f.i64.eq(f.load64(entry, SLOT.fetchTlb + FETCH_TLB.tag), wanted),
-    page,
-    code: () => f.load32(entry, SLOT.fetchTlb + FETCH_TLB.code),
-  };
-}
-
-/** The entry of an address in a predecoded page. */
-function entryOf(f: FunctionBuilder, code: I32, address: I64): I32 {
-  const offset = f.i32.and(f.i32.wrap(address), f.const32(PAGE_BYTES - 2));
-  return f.i32.add(code, f.i32.shl(offset, f.const32(2)));
 }
 
 /** Writes the interpreter's function; it is also the vocabulary in which the rows write their handlers. */

@@ -68,3 +68,6 @@ export const PAGE_BYTES = 4096;
 
 /** Counters of how often jumps reach an entry, by a hash of its address (i32 each). */
 export const COUNTERS = { count: 0x4000, bytes: 0x1_0000 } as const;
+
+/** The handler's number of an entry that a compiled region replaced. */
+export const COMPILED = 4;

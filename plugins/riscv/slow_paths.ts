@@ -83,9 +83,7 @@ export class SlowMemory implements SlowPaths {
   readonly hot = (_base: number, entry: number): void => this.onHot(entry);
 
   /** Fills the TLB for compiled code: whether the access can be made directly now. It has no other effect. */
-  readonly refill = (base: number, low: number, high: number, kind: number): number => {
-    const size = kind >> 2;
-    const access = kind & 3;
+  readonly refill = (base: number, low: number, high: number, size: number, access: number): number => {
     if ((low & PAGE_BYTES - 1) + size > PAGE_BYTES) return 0;
     const { mmu, dataRegime } = this.#hart(base);
     const context = this.memory.i32[base + SLOT.dataContext >> 2];

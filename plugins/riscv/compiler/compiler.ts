@@ -18,20 +18,11 @@ import { analyse, type Structure, writeStructured } from "./structure.ts";
 export interface RegionImports {
   readonly integers: IntegerHelpers;
   readonly floats: Readonly<Record<FpOp, Callee>>;
-  /**
-   * The host address for an access, through the TLB: (hart, address, size << 2 | access) → 0 if it can not be made
-   * directly. It has no effect but to fill the TLB.
-   */
-  readonly translate: Callee;
-  /**
-   * Runs compiled code from the hart's pc on until it comes to an address: (hart, budget, address) → as a region.
-   * Where control is then stands in the hart's block.
-   */
+  /** See {@linkcode addTranslate}. */
+  readonly translate: { readonly [A in Access]?: Callee };
+  /** See {@linkcode addRunTo}. */
   readonly runTo: Callee;
 }
-
-/** The signature of a region: (hart, budget) → the budget left, or its complement if the interpreter must go on. */
-export const REGION_SIGNATURE = { params: [TYPE.i32, TYPE.i32], results: [TYPE.i32] } as const;
 
 /**
  * A register that the region uses. One that is used much is `held` in its local: filled on entry, spilled on exit. Any
@@ -422,8 +413,7 @@ export class RegionCompiler extends WasmHart implements Vocabulary<I64, I32> {
     // The low bits take part: a misaligned access is looked up each time.
     f.if(f.i64.ne(f.i64.and(address, f.const64(-PAGE_BYTES | size - 1)), f.get(page)), () => {
       if (aligned) f.if(f.i32.eqz(this.isAligned(address, size)), () => this.#giveBack());
-      const kind = f.const32(size << 2 | access);
-      const host = f.call<typeof TYPE.i32>(this.#imports.translate, this.hart, address, kind);
+      const host = f.call<typeof TYPE.i32>(this.#imports.translate[access]!, this.hart, address, f.const32(size));
       f.if(f.i32.eqz(host), () => this.#giveBack());
       f.set(page, f.i64.and(address, f.const64(-PAGE_BYTES)));
       f.set(addend, f.i32.sub(host, f.i32.wrap(address)));

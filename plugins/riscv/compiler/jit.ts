@@ -1,5 +1,6 @@
 // What is compiled, when, and for how long: hot entries are gathered, compiled in batches, and dropped with their pages.
 
+import { ACCESS } from "../cause.ts";
 import type { CodeCache } from "../code.ts";
 import type { InstructionTable } from "../encoding.ts";
 import { PAGE_BYTES } from "../layout.ts";
@@ -9,7 +10,8 @@ import type { Callee } from "../wasm/function.ts";
 import { ModuleBuilder } from "../wasm/module.ts";
 import { TYPE } from "../wasm/types.ts";
 import { INTEGER_HELPERS } from "../wasm_values.ts";
-import { REGION_SIGNATURE, RegionCompiler, type RegionImports } from "./compiler.ts";
+import { addRunTo, addTranslate, REGION_SIGNATURE } from "../wasm_runtime.ts";
+import { RegionCompiler, type RegionImports } from "./compiler.ts";
 import { PageReader, type Region } from "./region.ts";
 
 /** How much is compiled, and when. */
@@ -88,7 +90,7 @@ export class Jit {
     this.#queued.clear();
     if (!work.length) return;
     if (this.#free.length < work.length || this.#liveBytes > this.options.codeBytes) this.#evictAll();
-    const module = new ModuleBuilder({ pages: this.memory.pages, shared: this.memory.shared });
+    const module = new ModuleBuilder({ pages: this.memory.pages, shared: this.memory.shared, table: true });
     const imports = importAll(module);
     work.forEach(({ region }, i) => {
       const { params, results } = REGION_SIGNATURE;
@@ -100,7 +102,7 @@ export class Jit {
     this.compiledBytes += bytes.length;
     this.#liveBytes += bytes.length;
     const instance = new WebAssembly.Instance(new WebAssembly.Module(bytes), {
-      env: { ...this.functions, memory: this.memory.wasm },
+      env: { ...this.functions, memory: this.memory.wasm, table: this.table },
     });
     work.forEach(({ entry, page }, i) =>
       this.#install(entry, page, instance.exports[`r${i}`] as (hart: number, budget: number) => number)
@@ -151,14 +153,19 @@ export class Jit {
   }
 }
 
+/** Imports what regions share with the interpreter, and adds what each module has of its own. */
 function importAll(module: ModuleBuilder): RegionImports {
   const { i32, i64 } = TYPE;
   const table = <K extends string>(names: readonly K[], make: (name: K) => Callee) =>
     Object.fromEntries(names.map((name) => [name, make(name)])) as Record<K, Callee>;
-  return {
+  const imports = {
     integers: table(INTEGER_HELPERS, (name) => module.import(name, [i64, i64], [i64])),
     floats: table(FP_OPS, (name) => module.import(name, [i32, i32, i64, i64, i64], [i64])),
-    translate: module.import("translate", [i32, i64, i32], [i32]),
-    runTo: module.import("runTo", [i32, i32, i64], [i32]),
   };
+  const refill = module.import("refill", [i32, i32, i32, i32, i32], [i32]);
+  const translate = {
+    [ACCESS.load]: addTranslate(module, refill, ACCESS.load),
+    [ACCESS.store]: addTranslate(module, refill, ACCESS.store),
+  };
+  return { ...imports, translate, runTo: addRunTo(module) };
 }

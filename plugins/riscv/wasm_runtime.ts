@@ -1,0 +1,91 @@
+// Functions that the interpreter and compiled code share: running compiled code, the TLB past the last page.
+
+import { ACCESS, type Access } from "./cause.ts";
+import { CODE, COMPILED, FETCH_TLB, PAGE_BYTES, SLOT, TLB } from "./layout.ts";
+import type { Callee, FunctionBuilder } from "./wasm/function.ts";
+import type { ModuleBuilder } from "./wasm/module.ts";
+import { type I32, type I64, TYPE } from "./wasm/types.ts";
+
+/** A compiled region's signature: (hart, budget) → the budget left, or its complement if the interpreter must go on. */
+export const REGION_SIGNATURE = { params: [TYPE.i32, TYPE.i32], results: [TYPE.i32] } as const;
+
+/** Calls of compiled code inside of each other, at the most: then the interpreter goes on, and the stack unwinds. */
+const MAX_DEPTH = 100;
+
+/**
+ * Adds `runTo(hart, budget, address)`: runs compiled regions from the hart's pc on until control comes to the address,
+ * to code that is not compiled, or to a region that stops. Gives what the last region gave.
+ */
+export function addRunTo(module: ModuleBuilder): Callee {
+  const region = module.signature([...REGION_SIGNATURE.params], [...REGION_SIGNATURE.results]);
+  const { callee, body: f } = module.function([TYPE.i32, TYPE.i32, TYPE.i64], [TYPE.i32]);
+  const hart = f.get(f.param<typeof TYPE.i32>(0));
+  const budget = f.param<typeof TYPE.i32>(1);
+  const address = f.get(f.param<typeof TYPE.i64>(2));
+  const bits = f.local(TYPE.i64);
+  const setDepth = (by: number) =>
+    f.store("i32", hart, f.i32.add(f.load32(hart, SLOT.depth), f.const32(by)), SLOT.depth);
+  f.if(f.i32.geU(f.load32(hart, SLOT.depth), f.const32(MAX_DEPTH)), () => f.return(f.get(budget)));
+  setDepth(1);
+  const done = f.openBlock();
+  const again = f.openLoop();
+  const pc = f.keep(f.load64(hart, SLOT.pc));
+  const { hit, code } = fetchLookUp(f, hart, pc);
+  f.brIf(f.i32.eqz(hit), done);
+  f.set(bits, f.load64(entryOf(f, code(), pc)));
+  const op = f.i32.and(f.i32.wrap(f.get(bits)), f.const32(2 ** CODE.opBits - 1));
+  f.brIf(f.i32.ne(op, f.const32(COMPILED)), done);
+  const index = f.i32.wrap(f.i64.shrU(f.get(bits), f.const64(32)));
+  f.set(budget, f.callIndirect<typeof TYPE.i32>(region, index, hart, f.get(budget)));
+  f.brIf(f.i32.ltS(f.get(budget), f.const32(0)), done);
+  f.brIf(f.i64.ne(f.load64(hart, SLOT.pc), address), again);
+  f.close();
+  f.close();
+  setDepth(-1);
+  f.return(f.get(budget));
+  f.unreachable();
+  return callee;
+}
+
+/**
+ * Adds a function (hart, address, size) → the host address for an access of that kind, or 0 if it can not be made
+ * directly. It has no effect but to fill the TLB.
+ */
+export function addTranslate(module: ModuleBuilder, refill: Callee, access: Access): Callee {
+  const { callee, body: f } = module.function([TYPE.i32, TYPE.i64, TYPE.i32], [TYPE.i32]);
+  const hart = f.get(f.param<typeof TYPE.i32>(0));
+  const address = f.get(f.param<typeof TYPE.i64>(1));
+  const size = f.get(f.param<typeof TYPE.i32>(2));
+  const scaled = f.i32.shrU(f.i32.wrap(address), f.const32(12 - Math.log2(TLB.bytes)));
+  const entry = f.keep(f.i32.add(hart, f.i32.and(scaled, f.const32((TLB.entries - 1) * TLB.bytes))));
+  const last = f.i64.add(address, f.i64.extendUnsigned(f.i32.sub(size, f.const32(1))));
+  const wanted = f.i64.or(f.i64.and(last, f.const64(-PAGE_BYTES)), f.load64(hart, SLOT.dataContext));
+  const tag = SLOT.tlb + (access === ACCESS.load ? TLB.read : TLB.write);
+  f.if(f.i64.ne(f.load64(entry, tag), wanted), () => {
+    const high = f.i32.wrap(f.i64.shrU(address, f.const64(32)));
+    const filled = f.call<typeof TYPE.i32>(refill, hart, f.i32.wrap(address), high, size, f.const32(access));
+    f.if(f.i32.eqz(filled), () => f.return(f.const32(0)));
+  });
+  f.return(f.i32.add(f.i32.wrap(address), f.load32(entry, SLOT.tlb + TLB.addend)));
+  f.unreachable();
+  return callee;
+}
+
+/** The fetch TLB's entry for an address, which is held: whether it serves it, and the predecoded page. */
+export function fetchLookUp(f: FunctionBuilder, hart: I32, pc: I64): { hit: I32; page: I64; code: () => I32 } {
+  const index = f.i32.and(f.i32.wrap(f.i64.shrU(pc, f.const64(12))), f.const32(FETCH_TLB.entries - 1));
+  const entry = f.keep(f.i32.add(hart, f.i32.mul(index, f.const32(FETCH_TLB.bytes))));
+  const page = f.keep(f.i64.and(pc, f.const64(-PAGE_BYTES)));
+  const wanted = f.i64.or(page, f.load64(hart, SLOT.fetchContext));
+  return {
+    hit: f.i64.eq(f.load64(entry, SLOT.fetchTlb + FETCH_TLB.tag), wanted),
+    page,
+    code: () => f.load32(entry, SLOT.fetchTlb + FETCH_TLB.code),
+  };
+}
+
+/** The entry of an address in a predecoded page. */
+export function entryOf(f: FunctionBuilder, code: I32, address: I64): I32 {
+  const offset = f.i32.and(f.i32.wrap(address), f.const32(PAGE_BYTES - 2));
+  return f.i32.add(code, f.i32.shl(offset, f.const32(2)));
+}

@@ -88,7 +88,12 @@ export class SlowMemory implements SlowPaths {
     const { mmu, dataRegime } = this.#hart(base);
     const context = this.memory.i32[base + SLOT.dataContext >> 2];
     if (mmu.recall(low, high, access as Access, context)) return 0;
-    if (mmu.translate(low, high, size, access as Access, dataRegime) >= 0) return 0;
+    // Setting A and D is left to the interpreter: it may end the very code that asks.
+    const { updatesAccessed } = mmu;
+    mmu.updatesAccessed = false;
+    const fault = mmu.translate(low, high, size, access as Access, dataRegime);
+    mmu.updatesAccessed = updatesAccessed;
+    if (fault >= 0) return 0;
     return Number(mmu.remember(low, high, access as Access, dataRegime, context));
   };
 

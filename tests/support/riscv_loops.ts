@@ -222,7 +222,7 @@ export class RandomLoops {
       const offset = 256 + this.#below(3) * PAGE + this.#pick([0, 0, 4, 3840 - 4, this.#below(2048)]);
       set(`x${pointer}`, BigInt(this.#chance(40) ? DEVICE_BASE : DATA + offset));
     }
-    if (this.#chance(60)) set(`x${POINTERS[0]}`, this.#random.bits(64));
+    if (this.#chance(20)) set(`x${this.#pick(POINTERS)}`, this.#chance(2) ? 0n : this.#random.bits(64));
     set(`x${PATCH}`, BigInt(RAM_BASE + 4 * this.#pick([...this.#patches, (DATA - RAM_BASE) / 4])));
     set(`x${NEW}`, BigInt(encode("addi", { rd: 6, rs1: 6, imm: this.#below(2048) })));
     if (this.#chance(8)) {

@@ -395,6 +395,25 @@ Deno.test("setting A in a page that holds code makes that code be read anew", ()
   assertEquals(guest.trap(), { to: "M", cause: 2, value: 0n, epc: here + 4n });
 });
 
+Deno.test("compiled code that sets A in a page that holds code takes the same steps", () => {
+  const guest = paged("jr a5", {
+    config: { threshold: 1 },
+    registers: { menvcfg: ADUE },
+    change(rig, tables, leaf) {
+      for (let i = 0n; i < 16n; i++) tables.map(HERE + i * 4096n, DATA, i < 12n ? ALL : V | R | W);
+      tables.map(0x2000_0000n, leaf - leaf % 4096, V | R | X | A);
+      rig.hart.set("a5", 0x2000_0000n + BigInt(leaf % 4096));
+      rig.hart.set("a2", 4096n);
+    },
+  });
+  guest.trap(); // the tables are code now
+  guest.load("loop: ld a1, 0(a0); add a0, a0, a2; j loop", "S");
+  for (let i = 0; i < 8; i++) guest.run(3);
+  assert(guest.engine.engine.stats!().regions > 0);
+  guest.run(18);
+  assertEquals(guest.get("a0"), HERE + 14n * 4096n);
+});
+
 Deno.test("no tag is all ones, which stands for no translation", () => {
   assert((-4096 | MAX_CONTEXT | TAG_SLOW) !== -1);
 });

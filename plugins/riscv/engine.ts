@@ -9,7 +9,7 @@ import {
   type Plain,
   type Ram,
 } from "../../core/plugin.ts";
-import { boolean, byteSize, integer, object, optional } from "../../core/schema.ts";
+import { boolean, byteSize, integer, object, oneOf, optional } from "../../core/schema.ts";
 import { CodeCache } from "./code.ts";
 import { Jit, MAX_REGIONS } from "./compiler/jit.ts";
 import { EntryEncoder } from "./entries.ts";
@@ -31,6 +31,8 @@ const LEAST_CODE_BYTES = 2 * CODE.pageBytes;
 interface Config {
   /** Memory for predecoded code. */
   codeCache: number;
+  /** The most levels of page tables that the device tree offers: fewer are walked faster. All modes are there. */
+  mmu: "sv39" | "sv48" | "sv57";
   /** Whether hot code is compiled, after how many entries, and how much WebAssembly is kept. */
   compiler: boolean;
   threshold: number;
@@ -40,7 +42,7 @@ interface Config {
 class RiscvEngine implements Engine {
   readonly ram: Ram;
   readonly harts: readonly RiscvHart[];
-  readonly description: Readonly<Record<string, Plain>> = { isa: ISA, mmu: "riscv,sv57" };
+  readonly description: Readonly<Record<string, Plain>>;
   readonly #memory: EngineMemory;
   readonly #code: CodeCache;
   readonly #slow: SlowMemory;
@@ -57,6 +59,7 @@ class RiscvEngine implements Engine {
   constructor(context: EngineContext<Config>) {
     this.#context = context;
     const { ram, harts, config } = context;
+    this.description = { isa: ISA, mmu: `riscv,${config.mmu}` };
     const codeBytes = Math.max(config.codeCache, LEAST_CODE_BYTES);
     const memory = this.#memory = new EngineMemory(ram.base, ram.size, harts, codeBytes, ram.shared, MAX_REGIONS);
     this.ram = { buffer: memory.wasm.buffer, offset: memory.ramOffset, base: ram.base, size: ram.size };
@@ -246,6 +249,7 @@ const riscv: EngineDefinition<Config> = defineEngine({
   defaultBoard: "riscv_virt",
   config: object({
     codeCache: optional(byteSize, 40 * 2 ** 20),
+    mmu: optional(oneOf("sv39", "sv48", "sv57"), "sv39"),
     compiler: optional(boolean, true),
     threshold: optional(integer({ min: 1, max: 2 ** 30 }), 2000),
     compiledCode: optional(byteSize, 32 * 2 ** 20),

@@ -328,7 +328,9 @@ export class RiscvHart implements Hart {
     const { dataRegime, fetchRegime, mmu } = this;
     fetchRegime.mode = this.mode;
     dataRegime.mode = status & STATUS.MPRV ? (status & STATUS.MPP) >> 11 as Mode : this.mode;
-    dataRegime.sum = (status & STATUS.SUM) !== 0;
+    const sum = (status & STATUS.SUM) !== 0;
+    if (dataRegime.sum && !sum) mmu.forgetUserPages();
+    dataRegime.sum = sum;
     dataRegime.mxr = (status & STATUS.MXR) !== 0;
     const fetch = () => this.#i32[this.base + SLOT.fetchContext >> 2] = mmu.context(fetchRegime);
     fetch();

@@ -43,7 +43,8 @@ export const SLOT = {
 } as const;
 
 /**
- * The TLB: direct-mapped by virtual page number. An entry holds the tags for reads and for writes (i64 each), the
+ * The TLB: direct-mapped by the virtual page number, the bits above folded in so that two pages
+ * in a row never share an entry. An entry holds the tags for reads and for writes (i64 each), the
  * addend from virtual to host address (i32), the page's level (i32) and its physical address (f64).
  */
 export const TLB = { entries: 1024, bytes: 32, read: 0, write: 8, addend: 16, level: 20, physical: 24 } as const;

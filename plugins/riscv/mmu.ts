@@ -39,8 +39,10 @@ export class Mmu {
   readonly #spaces = new Map<bigint, Int32Array>();
   #space: Int32Array = new Int32Array(16);
   #contexts = 0;
-  /** Whether superpages of the lower, and of the upper, half of the address space may be in the TLB. */
-  readonly #superpages = [false, false];
+  /** The superpages that may be in the TLB, by level. */
+  readonly #superpages: (Set<number> | undefined)[] = [];
+  /** TLB entries of user pages that S-mode reached by SUM. */
+  readonly #userEntries = new Set<number>();
   #level = 0;
   #pte = 0;
   misses = 0;
@@ -68,9 +70,12 @@ export class Mmu {
     this.#useSpace();
   }
 
-  /** The context number of a regime in the current address space: equal numbers share TLB entries. */
+  /**
+   * The context number of a regime in the current address space: equal numbers share TLB entries. SUM is not part of it,
+   * as the kernel's own pages are the same with it and without: see {@linkcode forgetUserPages}.
+   */
   context(regime: Regime): number {
-    const key = regime.mode << 2 | Number(regime.sum) << 1 | Number(regime.mxr);
+    const key = regime.mode << 1 | Number(regime.mxr);
     const known = this.#space[key];
     if (known) return known;
     if (this.#contexts === MAX_CONTEXT) this.flushAll();
@@ -84,8 +89,16 @@ export class Mmu {
     this.flushFetch();
     this.#spaces.clear();
     this.#contexts = 0;
-    this.#superpages.fill(false);
+    this.#superpages.length = 0;
+    this.#userEntries.clear();
     this.#useSpace();
+  }
+
+  /** SUM ends: forgets the user pages that S-mode reached by it. */
+  forgetUserPages(): void {
+    const { i64 } = this.memory;
+    for (const entry of this.#userEntries) i64[entry + TLB.read >> 3] = i64[entry + TLB.write >> 3] = -1n;
+    this.#userEntries.clear();
   }
 
   /** Forgets what the fetch TLB knows. */
@@ -110,21 +123,14 @@ export class Mmu {
       i64[entry + TLB.read >> 3] = i64[entry + TLB.write >> 3] = -1n;
     };
     forget(this.#entry(low));
-    if (!this.#superpages[high < 0 ? 1 : 0]) {
-      i64[this.base + SLOT.fetchTlb + ((low >>> 12) % FETCH_TLB.entries) * FETCH_TLB.bytes >> 3] = -1n;
-      return;
-    }
     this.flushFetch();
+    if (!this.#superpages.some((known, level) => known?.has(superpage(low, high, level)))) return;
     const first = this.base + SLOT.tlb;
     for (let entry = first; entry < first + TLB.entries * TLB.bytes; entry += TLB.bytes) {
       const level = i32[entry + TLB.level >> 2];
       if (level === 0) continue;
       const tag = i32[entry + TLB.read >> 2] === -1 ? entry + TLB.write >> 2 : entry + TLB.read >> 2;
-      const shift = 12 + 9 * level;
-      const same = shift < 32
-        ? i32[tag + 1] === high && (i32[tag] ^ low) >>> shift === 0
-        : (i32[tag + 1] ^ high) >>> shift - 32 === 0;
-      if (same) forget(entry);
+      if (superpage(i32[tag], i32[tag + 1], level) === superpage(low, high, level)) forget(entry);
     }
   }
 
@@ -154,7 +160,7 @@ export class Mmu {
     if (regime.mode === MODE.M || this.#levels === 0) {
       this.physical = (high >>> 0) * 2 ** 32 + (low >>> 0);
       this.#level = 0;
-      this.#pte = PTE.R | PTE.W | PTE.X;
+      this.#pte = PTE.R | PTE.W | PTE.X; // as good as a supervisor's page
     } else {
       const fault = this.#walk(low, high, access, regime);
       if (fault >= 0) return fault;
@@ -192,8 +198,9 @@ export class Mmu {
     }
     i32[entry + TLB.addend >> 2] = host - (low & ~0xfff);
     i32[entry + TLB.level >> 2] = this.#level;
+    if (regime.mode === MODE.S && this.#pte & PTE.U) this.#userEntries.add(entry);
     f64[entry + TLB.physical >> 3] = page;
-    if (this.#level) this.#superpages[high < 0 ? 1 : 0] = true;
+    if (this.#level) (this.#superpages[this.#level] ??= new Set()).add(superpage(low, high, this.#level));
     return host >= 0 && (access === ACCESS.load || !this.watch.isWatched(host));
   }
 
@@ -214,11 +221,10 @@ export class Mmu {
     i32[entry] = low & ~0xfff | context;
     i32[entry + 1] = high;
     i32[entry + FETCH_TLB.code / 4] = code;
-    if (this.#level) this.#superpages[high < 0 ? 1 : 0] = true;
   }
 
   #entry(low: number): number {
-    return this.base + SLOT.tlb + ((low >>> 12) % TLB.entries) * TLB.bytes;
+    return this.base + SLOT.tlb + ((low >>> 12 ^ low >>> 23) & TLB.entries - 1) * TLB.bytes;
   }
 
   #useSpace(): void {
@@ -268,6 +274,12 @@ export class Mmu {
     }
     return PAGE_FAULT[access];
   }
+}
+
+/** The number of the superpage of a level that holds an address. */
+function superpage(low: number, high: number, level: number): number {
+  const shift = 12 + 9 * level;
+  return shift < 32 ? (high & 0xfffff) * 2 ** (32 - shift) + (low >>> shift) : high >>> shift - 32;
 }
 
 function permits(pte: number, access: Access, { mode, sum, mxr }: Regime): boolean {

@@ -2,6 +2,7 @@
 
 import { PAGE_BYTES, SLOT, TLB } from "./layout.ts";
 import type { AccessSize, AmoFunction, Vocabulary } from "./vocabulary.ts";
+import type { FunctionBuilder } from "./wasm/function.ts";
 import { type I32, type I64, TYPE } from "./wasm/types.ts";
 import { WasmValues } from "./wasm_values.ts";
 
@@ -87,9 +88,7 @@ export abstract class WasmHart extends WasmValues {
   /** The TLB entry of an address, and whether it serves the access; `address` must be held. */
   protected lookUp(address: I64, size: number, tag: number): { entry: I32; hit: () => I32; host: () => I32 } {
     const { f } = this;
-    const scaled = f.i32.shrU(f.i32.wrap(address), f.const32(12 - Math.log2(TLB.bytes)));
-    const index = f.i32.and(scaled, f.const32((TLB.entries - 1) * TLB.bytes));
-    const entry = f.keep(f.i32.add(this.hart, index));
+    const entry = f.keep(tlbEntry(f, this.hart, address));
     // The page of the last byte: an access that leaves its page misses.
     const last = size > 1 ? f.i64.add(address, f.const64(size - 1)) : address;
     const wanted = f.i64.or(f.i64.and(last, f.const64(-PAGE_BYTES)), this.context);
@@ -104,6 +103,14 @@ export abstract class WasmHart extends WasmValues {
     const { f } = this;
     return f.i32.eqz(f.i32.and(f.i32.wrap(address), f.const32(size - 1)));
   }
+}
+
+/** The address, without the TLB's own offset, of the TLB entry for a virtual address; see `#entry` in mmu.ts. */
+export function tlbEntry(f: FunctionBuilder, hart: I32, address: I64): I32 {
+  const low = f.i32.wrap(address);
+  const scale = Math.log2(TLB.bytes);
+  const folded = f.i32.xor(f.i32.shrU(low, f.const32(12 - scale)), f.i32.shrU(low, f.const32(23 - scale)));
+  return f.i32.add(hart, f.i32.and(folded, f.const32((TLB.entries - 1) * TLB.bytes)));
 }
 
 /** A slow path by name, what it is given besides the address and the size, and where its result goes. */

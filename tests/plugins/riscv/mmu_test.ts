@@ -444,16 +444,18 @@ Deno.test("page tables above 2 GiB of RAM are walked as any others", () => {
 Deno.test("the TLB never shows through fences that are as narrow as can be", () => {
   const random = new Operands(5);
   const pick = <T>(list: readonly T[]): T => list[random.below(list.length)];
-  const pages = [0n, 1n, 2n, 3n, 1024n, 1025n].map((n) => HERE + 4096n * n).concat([0x4000_0000n, 0x4000_3000n]);
+  const pages = [0n, 1n, 2n, 3n, 1024n, 1025n].map((n) => HERE + 4096n * n).concat([
+    ...[0x4000_0000n, 0x4000_3000n],
+    ...[0x1_0000_0000n, 0x1_0000_2000n],
+  ]);
   const rigs: Rig[] = [new EngineRig({ ramSize: 2 ** 20 }), new OracleRig({ ramSize: 2 ** 20 })];
   const both = (change: (rig: Rig) => void) => rigs.forEach(change);
-  const code = Array.from(
-    { length: 48 },
-    (_, i) =>
-      i % 3 === 2
-        ? encode(pick(["sd", "sb", "sw"]), { rs1: 8 + i % 8, rs2: 5, imm: 8 * random.below(32) })
-        : encode(pick(["ld", "lbu", "lw"]), { rs1: 8 + i % 8, rd: 5, imm: 8 * random.below(32) }),
-  );
+  // Accesses through x8 to x17, and SUM switched on and off in between.
+  const code = Array.from({ length: 60 }, (_, i) => {
+    if (i % 7 === 6) return encode(pick(["csrrs", "csrrc"]), { rs1: 18, csr: 0x100 });
+    if (i % 3 === 2) return encode(pick(["sd", "sb", "sw"]), { rs1: 8 + i % 10, rs2: 5, imm: 8 * random.below(32) });
+    return encode(pick(["ld", "lbu", "lw"]), { rs1: 8 + i % 10, rd: 5, imm: 8 * random.below(32) });
+  });
   // A trap goes on behind the access.
   const handler = [
     encode("csrrs", { rd: 6, csr: 0x341, rs1: 0 }),
@@ -485,12 +487,14 @@ Deno.test("the TLB never shows through fences that are as narrow as can be", () 
       if (i < 6) leaves[i] = built.map(page, DATA + 4096 * (i % 4), ALL);
     });
     leaves[6] = leaves[7] = built.map(0x4000_0000n, RAM_BASE, ALL, 1);
+    leaves[8] = leaves[9] = built.map(0x1_0000_0000n, RAM_BASE, ALL, 2);
     for (let at = 0; at < 0x8000; at += 8) rig.poke(DATA + at, BigInt(at) * 0x0101010101n);
     pages.forEach((page, i) => hart.set(`x${8 + i}`, page + (i > 5 ? BigInt(DATA - RAM_BASE) : 0n)));
+    hart.set("x18", SUM);
   });
   for (let round = 0; round < 400; round++) {
-    const [which, asid, mode] = [random.below(8), pick([0n, 1n, 1n, 2n]), pick([8, 8, 8, 8, 8, 9] as const)];
-    const flags = pick([ALL, ALL, ALL & ~D, ALL & ~A & ~D, V | R | A, V | R | W, V | X | A, 0, ALL | U]);
+    const [which, asid, mode] = [random.below(10), pick([0n, 1n, 1n, 2n]), pick([8, 8, 8, 8, 8, 9] as const)];
+    const flags = pick([ALL, ALL, ALL & ~D, ALL & ~A & ~D, V | R | A, V | R | W, V | X | A, 0, ALL | U, ALL | U]);
     const target = which > 5 ? RAM_BASE : DATA + 4096 * random.below(4);
     const [kind, status] = [pick([0, 1, 2, 2, 2, 3]), pick([0n, 0n, 0n, 0n, 0n, SUM, MXR])];
     both((rig) => {
@@ -505,7 +509,7 @@ Deno.test("the TLB never shows through fences that are as narrow as can be", () 
       hart.mode = 1;
       hart.set("pc", BigInt(RAM_BASE));
       hart.contextChanged();
-      rig.run(60);
+      rig.run(80);
     });
     assertEquals(difference(rigs[0], rigs[1], { ram: round % 20 === 19 }), undefined, `round ${round}`);
   }

@@ -1,7 +1,7 @@
 // Where everything stands in the engine's one linear memory: the hart blocks, the predecoded code, guest RAM.
 
 /** Bytes of a hart's block; blocks start at this address too, so that 0 is the address of nothing. */
-export const HART_BYTES = 0x1_0000;
+export const HART_BYTES = 0x2_0000;
 
 /** The address of hart `index`'s block. */
 export const hartBase = (index: number): number => HART_BYTES * (1 + index);
@@ -49,8 +49,8 @@ export const SLOT = {
  */
 export const TLB = { entries: 1024, bytes: 32, read: 0, write: 8, addend: 16, level: 20, physical: 24 } as const;
 
-/** The fetch TLB: a tag (i64) and the address of the predecoded page (i32). */
-export const FETCH_TLB = { entries: 512, bytes: 16, tag: 0, code: 8 } as const;
+/** The fetch TLB, indexed alike: a tag (i64) and the address of the predecoded page (i32). */
+export const FETCH_TLB = { entries: 2048, bytes: 16, tag: 0, code: 8 } as const;
 
 /** A tag is the virtual page's address, this bit for a translation without direct access, and the context below. */
 export const TAG_SLOW = 0x800;

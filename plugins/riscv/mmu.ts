@@ -123,8 +123,9 @@ export class Mmu {
       i64[entry + TLB.read >> 3] = i64[entry + TLB.write >> 3] = -1n;
     };
     forget(this.#entry(low));
-    this.flushFetch();
+    i64[this.#fetchEntry(low) >> 3] = -1n;
     if (!this.#superpages.some((known, level) => known?.has(superpage(low, high, level)))) return;
+    this.flushFetch();
     const first = this.base + SLOT.tlb;
     for (let entry = first; entry < first + TLB.entries * TLB.bytes; entry += TLB.bytes) {
       const level = i32[entry + TLB.level >> 2];
@@ -200,7 +201,7 @@ export class Mmu {
     i32[entry + TLB.level >> 2] = this.#level;
     if (regime.mode === MODE.S && this.#pte & PTE.U) this.#userEntries.add(entry);
     f64[entry + TLB.physical >> 3] = page;
-    if (this.#level) (this.#superpages[this.#level] ??= new Set()).add(superpage(low, high, this.#level));
+    this.#noteSuperpage(low, high);
     return host >= 0 && (access === ACCESS.load || !this.watch.isWatched(host));
   }
 
@@ -216,15 +217,25 @@ export class Mmu {
 
   /** Records a fetched page in the fetch TLB. */
   rememberFetch(low: number, high: number, context: number, code: number): void {
-    const entry = this.base + SLOT.fetchTlb + ((low >>> 12) % FETCH_TLB.entries) * FETCH_TLB.bytes >> 2;
+    const entry = this.#fetchEntry(low) >> 2;
     const { i32 } = this.memory;
     i32[entry] = low & ~0xfff | context;
     i32[entry + 1] = high;
     i32[entry + FETCH_TLB.code / 4] = code;
+    this.#noteSuperpage(low, high);
+  }
+
+  /** The last translation was by a superpage, perhaps: a fence of any of its pages concerns all. */
+  #noteSuperpage(low: number, high: number): void {
+    if (this.#level) (this.#superpages[this.#level] ??= new Set()).add(superpage(low, high, this.#level));
   }
 
   #entry(low: number): number {
     return this.base + SLOT.tlb + ((low >>> 12 ^ low >>> 23) & TLB.entries - 1) * TLB.bytes;
+  }
+
+  #fetchEntry(low: number): number {
+    return this.base + SLOT.fetchTlb + ((low >>> 12 ^ low >>> 23) & FETCH_TLB.entries - 1) * FETCH_TLB.bytes;
   }
 
   #useSpace(): void {

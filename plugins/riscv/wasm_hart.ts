@@ -1,6 +1,6 @@
 // Memory accesses of generated code: the inline TLB check, loads, stores and atomics (unprivileged chapter 14; see layout.ts).
 
-import { PAGE_BYTES, SLOT, TLB } from "./layout.ts";
+import { type FETCH_TLB, PAGE_BYTES, SLOT, TLB } from "./layout.ts";
 import type { AccessSize, AmoFunction, Vocabulary } from "./vocabulary.ts";
 import type { FunctionBuilder } from "./wasm/function.ts";
 import { type I32, type I64, TYPE } from "./wasm/types.ts";
@@ -88,7 +88,7 @@ export abstract class WasmHart extends WasmValues {
   /** The TLB entry of an address, and whether it serves the access; `address` must be held. */
   protected lookUp(address: I64, size: number, tag: number): { entry: I32; hit: () => I32; host: () => I32 } {
     const { f } = this;
-    const entry = f.keep(tlbEntry(f, this.hart, address));
+    const entry = f.keep(tableEntry(f, this.hart, address, TLB));
     // The page of the last byte: an access that leaves its page misses.
     const last = size > 1 ? f.i64.add(address, f.const64(size - 1)) : address;
     const wanted = f.i64.or(f.i64.and(last, f.const64(-PAGE_BYTES)), this.context);
@@ -105,12 +105,12 @@ export abstract class WasmHart extends WasmValues {
   }
 }
 
-/** The address, without the TLB's own offset, of the TLB entry for a virtual address; see `#entry` in mmu.ts. */
-export function tlbEntry(f: FunctionBuilder, hart: I32, address: I64): I32 {
+/** The address, but for the table's own offset, of the entry for a virtual address; as in mmu.ts. */
+export function tableEntry(f: FunctionBuilder, hart: I32, address: I64, table: typeof TLB | typeof FETCH_TLB): I32 {
   const low = f.i32.wrap(address);
-  const scale = Math.log2(TLB.bytes);
+  const scale = Math.log2(table.bytes);
   const folded = f.i32.xor(f.i32.shrU(low, f.const32(12 - scale)), f.i32.shrU(low, f.const32(23 - scale)));
-  return f.i32.add(hart, f.i32.and(folded, f.const32((TLB.entries - 1) * TLB.bytes)));
+  return f.i32.add(hart, f.i32.and(folded, f.const32((table.entries - 1) * table.bytes)));
 }
 
 /** A slow path by name, what it is given besides the address and the size, and where its result goes. */

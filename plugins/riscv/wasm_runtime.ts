@@ -5,7 +5,7 @@ import { CODE, COMPILED, FETCH_TLB, PAGE_BYTES, SLOT, TLB } from "./layout.ts";
 import type { Callee, FunctionBuilder } from "./wasm/function.ts";
 import type { ModuleBuilder } from "./wasm/module.ts";
 import { type I32, type I64, TYPE } from "./wasm/types.ts";
-import { tlbEntry } from "./wasm_hart.ts";
+import { tableEntry } from "./wasm_hart.ts";
 
 /** A compiled region's signature: (hart, budget) → the budget left, or its complement if the interpreter must go on. */
 export const REGION_SIGNATURE = { params: [TYPE.i32, TYPE.i32], results: [TYPE.i32] } as const;
@@ -57,7 +57,7 @@ export function addTranslate(module: ModuleBuilder, refill: Callee, access: Acce
   const hart = f.get(f.param<typeof TYPE.i32>(0));
   const address = f.get(f.param<typeof TYPE.i64>(1));
   const size = f.get(f.param<typeof TYPE.i32>(2));
-  const entry = f.keep(tlbEntry(f, hart, address));
+  const entry = f.keep(tableEntry(f, hart, address, TLB));
   const last = f.i64.add(address, f.i64.extendUnsigned(f.i32.sub(size, f.const32(1))));
   const wanted = f.i64.or(f.i64.and(last, f.const64(-PAGE_BYTES)), f.load64(hart, SLOT.dataContext));
   const tag = SLOT.tlb + (access === ACCESS.load ? TLB.read : TLB.write);
@@ -73,8 +73,7 @@ export function addTranslate(module: ModuleBuilder, refill: Callee, access: Acce
 
 /** The fetch TLB's entry for an address, which is held: whether it serves it, and the predecoded page. */
 export function fetchLookUp(f: FunctionBuilder, hart: I32, pc: I64): { hit: I32; page: I64; code: () => I32 } {
-  const index = f.i32.and(f.i32.wrap(f.i64.shrU(pc, f.const64(12))), f.const32(FETCH_TLB.entries - 1));
-  const entry = f.keep(f.i32.add(hart, f.i32.mul(index, f.const32(FETCH_TLB.bytes))));
+  const entry = f.keep(tableEntry(f, hart, pc, FETCH_TLB));
   const page = f.keep(f.i64.and(pc, f.const64(-PAGE_BYTES)));
   const wanted = f.i64.or(page, f.load64(hart, SLOT.fetchContext));
   return {

@@ -27,7 +27,7 @@ function bench(fused: boolean): Bench {
     const { body: f } = module.function([...callee.params], [...callee.results], op);
     f.return(f.call(callee, ...callee.params.map((_, i) => f.get(f.param(i)))));
   }
-  const memory = new WebAssembly.Memory({ initial: 4, maximum: 4 });
+  const memory = new WebAssembly.Memory({ initial: 8, maximum: 8 });
   const flags = new Int32Array(memory.buffer, HART + SLOT.fflags, 1);
   const slowPath = floatSlowPath(memory);
   const result = {
@@ -97,7 +97,7 @@ for (const fused of variants) {
 }
 
 Deno.test("the slow path accumulates flags in the hart's block alone", () => {
-  const memory = new WebAssembly.Memory({ initial: 4, maximum: 4 });
+  const memory = new WebAssembly.Memory({ initial: 8, maximum: 8 });
   const words = new Int32Array(memory.buffer);
   floatSlowPath(memory)(hartBase(1), FP_OPS.indexOf("div.d"), RM.RNE, 0x3ff0_0000_0000_0000n, 0n, 0n);
   assertEquals(words[(hartBase(1) + SLOT.fflags) / 4], FLAG.DZ);

@@ -330,10 +330,10 @@ export class RandomProgram {
   }
 
   #changeLines(nudges: Nudge[]): void {
-    const [raised, all] = [this.#pick([1, 3, 7, 9, 11]), this.#chance(4)];
+    const [line, raised] = [this.#pick([1, 3, 7, 9, 11]), this.#chance(4)];
     nudges.push(({ hart }) => {
       hart.set("mip", 0n);
-      for (const line of [1, 3, 7, 9, 11]) hart.setInterrupt(line, all && line === raised);
+      for (const each of [1, 3, 7, 9, 11]) hart.setInterrupt(each, raised && each === line);
     });
   }
 

@@ -84,7 +84,6 @@ export class RegionCompiler extends WasmHart implements Vocabulary<I64, I32> {
 
   readonly #hart: Local<typeof TYPE.i32>;
   readonly #budget: Local<typeof TYPE.i32>;
-  readonly #context: Local<typeof TYPE.i64>;
   /** The virtual address of the page, and of where the region is left for. */
   readonly #page: Local<typeof TYPE.i64>;
   readonly #pc: Local<typeof TYPE.i64>;
@@ -124,7 +123,6 @@ export class RegionCompiler extends WasmHart implements Vocabulary<I64, I32> {
       .map((call) => ({ call, reaches: this.#reachableFrom(call) }));
     this.#hart = f.param(0);
     this.#budget = f.param(1);
-    this.#context = f.local(TYPE.i64);
     this.#page = f.local(TYPE.i64);
     this.#pc = f.local(TYPE.i64);
     this.#stop = f.local(TYPE.i32);
@@ -151,7 +149,6 @@ export class RegionCompiler extends WasmHart implements Vocabulary<I64, I32> {
     const off = float ? f.i32.or(refused, f.i32.eqz(f.load32(this.hart, SLOT.fs))) : refused;
     f.if(off, () => f.return(f.i32.xor(f.get(this.#budget), f.const32(-1))));
     f.set(this.#page, f.i64.and(f.get(this.#pc), f.const64(-PAGE_BYTES)));
-    f.set(this.#context, f.load64(this.hart, SLOT.dataContext));
     this.#fill();
     this.#forgetPages();
     f.release();
@@ -393,7 +390,7 @@ export class RegionCompiler extends WasmHart implements Vocabulary<I64, I32> {
     return this.f.get(this.#hart);
   }
   protected get context(): I64 {
-    return this.f.get(this.#context);
+    return this.f.load64(this.hart, SLOT.dataContext);
   }
 
   /**

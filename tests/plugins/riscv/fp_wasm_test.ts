@@ -19,7 +19,7 @@ interface Bench {
 const HART = hartBase(0);
 
 function bench(fused: boolean): Bench {
-  const module = new ModuleBuilder({ pages: 4, shared: false });
+  const module = new ModuleBuilder({ pages: 8, shared: false });
   const slow = module.import("slow", SLOW_PATH.params, SLOW_PATH.results);
   const functions = addFloatFunctions(module, slow, fused);
   for (const op of FP_OPS) {

@@ -22,7 +22,11 @@ export const MACHINE_OPTIONS: readonly Option[] = [
     many: true,
     text: "a device plugin by name or import specifier, and its config",
   },
-  { name: "engine", value: "NAME", text: "what runs the guest's instructions; default riscv" },
+  {
+    name: "engine",
+    value: "SPECIFIER[,JSON]",
+    text: "what runs the guest's instructions, and its config; default riscv",
+  },
   { name: "clock", value: "host|instructions", text: "virtual time by the host's clock or by instructions executed" },
 ];
 
@@ -71,13 +75,14 @@ async function describeOne(parsed: Parsed, { findImage }: Sources): Promise<Mach
   if (kernel === undefined && bios === undefined) {
     throw new UsageError("There is nothing to boot: give --kernel, --bios, --image or --config");
   }
+  const engine = parsed.one("engine");
   const cpus = parsed.one("cpus");
   const clock = parsed.one("clock");
   if (clock !== undefined && clock !== "host" && clock !== "instructions") {
     throw new UsageError(`--clock wants host or instructions, got ${JSON.stringify(clock)}`);
   }
   return defined<MachineDescription>({
-    engine: parsed.one("engine"),
+    engine: engine === undefined ? undefined : plugin("--engine", engine),
     memory: parsed.one("memory") ?? "256M",
     cpus: cpus === undefined ? undefined : numberOf("cpus", cpus, { min: 1, whole: true }),
     clock,
@@ -137,12 +142,15 @@ function nets(texts: readonly string[]): DeviceDescription[] {
   });
 }
 
-/** A specifier may hold commas, so its configuration begins at the first comma before a brace. */
 function device(text: string): DeviceDescription {
+  const use = plugin("--device", text);
+  return use.use === RNG.use ? { ...use, backends: RNG.backends } : use;
+}
+
+/** A specifier may hold commas, so its configuration begins at the first comma before a brace. */
+function plugin(option: string, text: string): PluginUse {
   const cut = text.search(/,\s*\{/);
-  const use = cut < 0 ? text : text.slice(0, cut);
-  const backends = use === RNG.use ? RNG.backends : undefined;
-  if (cut < 0) return defined<DeviceDescription>({ use, backends });
-  const config = parseJson(text.slice(cut + 1), `--device ${use}`) as DeviceDescription["config"];
-  return defined<DeviceDescription>({ use, config, backends });
+  if (cut < 0) return { use: text };
+  const use = text.slice(0, cut);
+  return { use, config: parseJson(text.slice(cut + 1), `${option} ${use}`) as PluginUse["config"] };
 }

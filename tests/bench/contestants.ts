@@ -91,13 +91,14 @@ export class Denovisor implements Contestant {
 }
 
 function describe(setup: Setup, console: string): MachineDescription {
-  const { memory, kernel, initrd, append, bios, disk, mac } = setup;
+  const { memory, kernel, initrd, append, bios, disk, mac, interpreted } = setup;
   const boot = Object.fromEntries(
     Object.entries({ kernel, initrd, append, bios }).filter(([, value]) => value !== undefined),
   );
   return {
     memory,
     boot,
+    engine: { use: "riscv", config: { compiler: !interpreted } },
     devices: [
       { use: "serial_16550", backends: { stream: { use: console } } },
       { use: "virtio_rng", backends: { entropy: { use: "random_entropy" } } },

@@ -23,12 +23,23 @@ Deno.test("a kernel alone gives a machine with a serial console", async () => {
 Deno.test("every option of a machine reaches its description", async () => {
   const [machine] = await read(
     ...["--kernel", "Image", "--initrd=initrd", "--append", "console=ttyS0 quiet", "--bios", "fw.bin"],
-    ...["--memory", "1G", "--cpus", "2", "--engine", "riscv", "--clock", "instructions", "--serial", "file:out,1.txt"],
+    ...[
+      "--memory",
+      "1G",
+      "--cpus",
+      "2",
+      "--engine",
+      'riscv,{"compiler": false}',
+      "--clock",
+      "instructions",
+      "--serial",
+      "file:out,1.txt",
+    ],
     ...["--disk", "a.raw", "--disk", "b,c.raw,ro", "--net", "hub:lan", "--net", "hub:wan"],
     ...["--device", "./thermometer.ts", "--device", 'https://a.example/x.ts?a,b,{"degrees": [1, 2]}'],
   );
   assertEquals(machine, {
-    engine: "riscv",
+    engine: { use: "riscv", config: { compiler: false } },
     memory: "1G",
     cpus: 2,
     clock: "instructions",

@@ -14,6 +14,8 @@ export interface Setup {
   readonly disk?: string;
   /** The address of its network card, if it has one. */
   readonly mac?: string;
+  /** Without our compiler; not for QEMU. */
+  readonly interpreted?: boolean;
 }
 
 /** The first line of what a program says of its version; nothing if it is not installed. */

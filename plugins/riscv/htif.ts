@@ -27,7 +27,7 @@ export class Htif {
       this.console(Uint8Array.of(Number(payload & 0xffn)));
       this.#acknowledge();
     } else if (device === DEVICE.syscall && payload & 1n) {
-      this.exit = { reason: "off", code: Number(payload >> 1n & 0xffn) };
+      this.exit = { reason: "off", code: Number(payload >> 1n) };
     } else if (device === DEVICE.syscall) {
       this.#systemCall(Number(payload));
     }

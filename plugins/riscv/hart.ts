@@ -1,17 +1,14 @@
-// One hart's privileged state: traps, interrupts, CSR access, system instructions (privileged specification 20240411, chapters 3 and 10).
+// One hart's privileged state: registers, traps, interrupts, counters (privileged specification 20240411, chapters 3 and 10).
 
 import type { Alarm, Hart, Plain } from "../../core/plugin.ts";
 import { CAUSE, INTERRUPT, MODE, type Mode, STATUS } from "./cause.ts";
 import { type Csr, CSRS, ENVCFG, S_INTERRUPTS, STORED_SLOT, type StoredCsr } from "./csrs.ts";
-import { STATUS as GO } from "./interpreter.ts";
 import { hartBase, SINK, SLOT } from "./layout.ts";
 import type { EngineMemory } from "./memory.ts";
 import { Mmu, type PageWatch, type Regime } from "./mmu.ts";
 import { Pmp } from "./pmp.ts";
 import { registerSlot } from "./registers.ts";
-import type { SystemCall } from "./vocabulary.ts";
 
-const BY_NUMBER = new Map(CSRS.map((csr) => [csr.number, csr]));
 const BY_NAME = new Map(CSRS.map((csr) => [csr.name, csr]));
 const INTERRUPT_BIT = 1n << 63n;
 
@@ -452,6 +449,28 @@ export class RiscvHart implements Hart {
 
   // ------------------------------------------------------------ traps
 
+  /** Leaves M-mode by MRET. */
+  returnFromM(): void {
+    const { state } = this;
+    const s = state.status;
+    const mode = (s & STATUS.MPP) >> 11 as Mode;
+    state.status = s & ~(STATUS.MIE | STATUS.MPP) | (s & STATUS.MPIE ? STATUS.MIE : 0) | STATUS.MPIE;
+    if (mode !== MODE.M) state.status &= ~STATUS.MPRV;
+    this.mode = mode;
+    this.pc = this.stored("mepc");
+    this.contextChanged();
+  }
+
+  /** Leaves S-mode by SRET. */
+  returnFromS(): void {
+    const { state } = this;
+    const s = state.status;
+    state.status = s & ~(STATUS.SIE | STATUS.SPP | STATUS.MPRV) | (s & STATUS.SPIE ? STATUS.SIE : 0) | STATUS.SPIE;
+    this.mode = s & STATUS.SPP ? MODE.S : MODE.U;
+    this.pc = this.stored("sepc");
+    this.contextChanged();
+  }
+
   /** Takes an exception at pc. */
   trap(cause: number, value: bigint): void {
     this.state.traps++;
@@ -479,145 +498,6 @@ export class RiscvHart implements Hart {
       this.mode = MODE.M;
     }
     this.pc = (vector & -4n) + (interrupt && vector & 1n ? BigInt(4 * cause) : 0n);
-    this.contextChanged();
-  }
-
-  // ------------------------------------------------------------ system instructions
-
-  /**
-   * Carries out a system instruction: `low` and `high` are its predecoded entry. Leaves pc where the hart goes on.
-   * Returns what generated code shall do.
-   */
-  system(call: SystemCall, low: number, high: number, length: number): number {
-    const next = this.pc + BigInt(length);
-    switch (call) {
-      case "csrrw":
-      case "csrrs":
-      case "csrrc":
-      case "csrrwi":
-      case "csrrsi":
-      case "csrrci":
-        if (!this.#accessCsr(call, low, high & 0xfff)) return this.#illegal();
-        break;
-      case "ecall":
-        return this.#environmentCall(next);
-      case "ebreak":
-        this.trap(CAUSE.breakpoint, this.pc);
-        return GO.moved;
-      case "mret":
-        if (this.mode !== MODE.M) return this.#illegal();
-        this.#returnFromM();
-        return this.#checkInterrupts();
-      case "sret":
-        if (this.mode === MODE.U || this.mode === MODE.S && this.state.status & STATUS.TSR) return this.#illegal();
-        this.#returnFromS();
-        return this.#checkInterrupts();
-      case "wfi":
-        if (this.mode === MODE.U || this.mode === MODE.S && this.state.status & STATUS.TW) return this.#illegal();
-        this.pc = next;
-        if (this.pending & this.state.mie) return this.#checkInterrupts();
-        this.state.waiting = true;
-        return GO.leave;
-      case "pause":
-        this.pc = next;
-        this.yielded = true;
-        return GO.leave;
-      case "sfence.vma":
-        if (this.mode === MODE.U || !this.mayManageMemory) return this.#illegal();
-        this.#fenceTranslations(low >>> 23, low >>> 13 & 63);
-        break;
-      case "sfence.inval":
-        if (this.mode === MODE.U) return this.#illegal();
-        break;
-      case "fence.i": // the code cache follows every store already
-        break;
-      case "illegal":
-        return this.#illegal();
-    }
-    this.pc = next;
-    return this.#checkInterrupts();
-  }
-
-  #checkInterrupts(): number {
-    if (this.pending & this.state.mie) this.takeInterrupt();
-    return GO.moved;
-  }
-
-  #illegal(): number {
-    this.trap(CAUSE.illegal, this.#instructionBits());
-    return GO.moved;
-  }
-
-  /** The instruction at pc, for mtval. */
-  #instructionBits(): bigint {
-    const half = (at: bigint): number => {
-      const low = Number(BigInt.asIntN(32, at));
-      const high = Number(BigInt.asIntN(32, at >> 32n));
-      if (this.mmu.translate(low, high, 2, 0, this.fetchRegime) >= 0) return 0;
-      const host = this.memory.host(this.mmu.physical, 2);
-      return host < 0 ? 0 : this.memory.view.getUint16(host, true);
-    };
-    const first = half(this.pc);
-    return BigInt((first & 3) === 3 ? (first | half(this.pc + 2n) << 16) >>> 0 : first);
-  }
-
-  #accessCsr(call: SystemCall, low: number, number: number): boolean {
-    const csr = BY_NUMBER.get(number);
-    const source = low >>> 23; // register number, or the 5-bit immediate
-    const write = call === "csrrw" || call === "csrrwi" || source !== 0;
-    if (!csr || (number >> 8 & 3) > this.mode || write && number >> 10 === 3) return false;
-    if (csr.accessible && !csr.accessible(this)) return false;
-    const operand = call.endsWith("i") ? BigInt(source) : BigInt.asUintN(64, this.x(source));
-    const rd = low >>> 13 & 63;
-    const reads = rd !== SINK || (call !== "csrrw" && call !== "csrrwi");
-    const old = reads ? BigInt.asUintN(64, csr.read(this)) : 0n;
-    if (write) {
-      const sets = call.startsWith("csrrs");
-      const clears = call.startsWith("csrrc");
-      // A read-modify-write of mip must not make a device's level stick.
-      const before = number === 0x344 || number === 0x144 ? BigInt(this.state.soft) : old;
-      csr.write?.(this, sets ? before | operand : clears ? before & ~operand : operand);
-    }
-    this.setX(rd, old);
-    return true;
-  }
-
-  #environmentCall(next: bigint): number {
-    const { firmware } = this.context;
-    if (this.mode === MODE.S && firmware && !this.state.ownFirmware) {
-      this.pc = next;
-      firmware(this.index);
-      if (this.state.stopped) return GO.leave;
-      return this.#checkInterrupts();
-    }
-    this.trap(CAUSE.callFromU + this.mode, 0n);
-    return GO.moved;
-  }
-
-  #returnFromM(): void {
-    const { state } = this;
-    const s = state.status;
-    const mode = (s & STATUS.MPP) >> 11 as Mode;
-    state.status = s & ~(STATUS.MIE | STATUS.MPP) | (s & STATUS.MPIE ? STATUS.MIE : 0) | STATUS.MPIE;
-    if (mode !== MODE.M) state.status &= ~STATUS.MPRV;
-    this.mode = mode;
-    this.pc = this.stored("mepc");
-    this.contextChanged();
-  }
-
-  #returnFromS(): void {
-    const { state } = this;
-    const s = state.status;
-    state.status = s & ~(STATUS.SIE | STATUS.SPP | STATUS.MPRV) | (s & STATUS.SPIE ? STATUS.SIE : 0) | STATUS.SPIE;
-    this.mode = s & STATUS.SPP ? MODE.S : MODE.U;
-    this.pc = this.stored("sepc");
-    this.contextChanged();
-  }
-
-  /** SFENCE.VMA with register numbers rs1 and rs2. */
-  #fenceTranslations(address: number, asid: number): void {
-    if (address) this.mmu.flushPage(this.x(address));
-    else this.mmu.flushSpaces(asid ? Number(this.x(asid) & 0xffffn) : undefined);
     this.contextChanged();
   }
 }

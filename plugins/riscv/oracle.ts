@@ -9,6 +9,7 @@ import { PAGE_BYTES, SINK, SLOT } from "./layout.ts";
 import type { Regime } from "./mmu.ts";
 import { BigIntValues } from "./oracle_values.ts";
 import { compute, type FpOp } from "./softfloat.ts";
+import { executeSystem } from "./system.ts";
 import type { AccessSize, AmoFunction, SystemCall, Vocabulary } from "./vocabulary.ts";
 
 /** What ends a row early. */
@@ -252,7 +253,7 @@ export class Oracle extends BigIntValues implements Vocabulary<bigint, boolean> 
     this.#target = undefined;
     // The hart takes the operands as a predecoded entry holds them.
     const first = call === "sfence.vma" ? rs2 : rd || SINK;
-    this.hart.system(call, first << 13 | rs1 << 23, csr, this.#decoded.length);
+    executeSystem(this.hart, call, first << 13 | rs1 << 23, csr, this.#decoded.length);
   }
 
   // ------------------------------------------------------------ floating point

@@ -7,6 +7,7 @@ import type { RiscvHart } from "./hart.ts";
 import { type SlowPaths, STATUS, SYSTEM_CALLS } from "./interpreter.ts";
 import { HART_BYTES, PAGE_BYTES, SLOT } from "./layout.ts";
 import type { EngineMemory } from "./memory.ts";
+import { executeSystem } from "./system.ts";
 import { AMO_FUNCTIONS, amoResult } from "./wasm_hart.ts";
 
 /** The part of an access that is in one page: its physical and its virtual address, and its bytes. */
@@ -155,7 +156,7 @@ export class SlowMemory implements SlowPaths {
   };
 
   readonly system = (base: number, call: number, low: number, high: number, length: number): number =>
-    this.#hart(base).system(SYSTEM_CALLS[call], low, high, length);
+    executeSystem(this.#hart(base), SYSTEM_CALLS[call], low, high, length);
 
   // ------------------------------------------------------------ inside
 

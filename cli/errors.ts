@@ -11,6 +11,7 @@ export class Stop extends Error {
 /** What went wrong, in one line. */
 export function sentence(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
+  if (error instanceof Stop) return error.message;
   if (error instanceof Deno.errors.NotCapable) {
     const [, what, flag] = /^Requires (.*), run again with the (--\S+) flag/.exec(error.message) ?? [];
     if (what) return `Deno denies ${what}: run again with ${flag} after deno run`;

@@ -102,10 +102,9 @@ export async function runMachines(
       });
       const printed = Object.values(machine.streams).map(({ readable }) => printLines(readable, prefix));
       try {
-        const { code } = await machine.run();
-        if (stats) console.error(columns(Object.entries(machine.stats()).map(([key, value]) => [key, String(value)])));
-        return code;
+        return (await machine.run()).code;
       } finally {
+        if (stats) console.error(columns(Object.entries(machine.stats()).map(([key, value]) => [key, String(value)])));
         await machine[Symbol.asyncDispose]();
         await Promise.all(printed);
       }

@@ -28,7 +28,7 @@ import type {
 } from "./plugin.ts";
 import { Requests } from "./requests.ts";
 import { show } from "./schema.ts";
-import { type OpenBackends, openBackends } from "./services.ts";
+import { type OpenBackends, openBackends, placed } from "./services.ts";
 
 /** How {@linkcode buildMachine} builds. */
 export interface BuildOptions {
@@ -277,8 +277,7 @@ class Assembly {
     ]);
     const machine = this.#plan.description.name;
     const context = { ...Object.fromEntries(services), config, name, machine } as DeviceContext<ServiceName, unknown>;
-    const device = definition.create(Object.freeze(context));
-    checkDevice(device, planned);
+    const device = createDevice(planned, Object.freeze(context));
     this.#closing(name, () => device.dispose?.());
     this.#devices.add({ name, definition, device, abandon: open.abandon, entropy: open.seeded });
     return { planned, device, open, connect };
@@ -334,9 +333,15 @@ class Assembly {
   }
 }
 
-/** Throws a `TypeError` unless a plugin's `create` gave a device. */
-function checkDevice(device: Device, { name, definition }: PlannedDevice): void {
+/** Calls a plugin's `create`. Throws a `TypeError` unless it gave a device. */
+function createDevice({ name, definition }: PlannedDevice, context: DeviceContext<ServiceName, unknown>): Device {
   const place = `Cannot create ${name}: ${definition.name}.create`;
+  let device;
+  try {
+    device = definition.create(context);
+  } catch (error) {
+    throw placed(error, place);
+  }
   if (typeof device !== "object" || device === null) throw new TypeError(`${place} gave ${show(device)}, not a device`);
   if (!("state" in device)) throw new TypeError(`${place} gave a device without state`);
   if (!Array.isArray(device.regions)) throw new TypeError(`${place} gave a device without a list of regions`);
@@ -345,4 +350,5 @@ function checkDevice(device: Device, { name, definition }: PlannedDevice): void 
       throw new TypeError(`${place} gave a region without name, size, widths, read or write`);
     }
   }
+  return device;
 }

@@ -87,7 +87,10 @@ export class Registry {
     const [origin, value] = await this.#value(use, place);
     checkPlugin(value, origin);
     if (value.kind !== kind) {
-      throw new TypeError(`Cannot configure ${place.path}: wanted a ${kind} plugin, got ${value.kind} ${value.name}`);
+      const article = kind === "engine" ? "an" : "a";
+      throw new TypeError(
+        `Cannot configure ${place.path}: wanted ${article} ${kind} plugin, got ${value.kind} ${value.name}`,
+      );
     }
     return value as DefinitionOf<K>;
   }

@@ -76,6 +76,12 @@ export async function openBackends(
   return { services: open, abandon: () => abandons.forEach((abandon) => abandon()), pipe, print, seeded };
 }
 
+/** What a plugin threw: its own sentence, or what it said after `place`. */
+export function placed(error: unknown, place: string): Error {
+  if (error instanceof Error && error.message.startsWith("Cannot ")) return error;
+  return new Error(`${place}: ${error instanceof Error ? error.message : String(error)}`, { cause: error });
+}
+
 async function openBackend<S extends BackendServiceName>(
   { name, backends }: PlannedDevice,
   service: S,
@@ -84,10 +90,14 @@ async function openBackend<S extends BackendServiceName>(
   const planned = backends[service];
   if (!planned) return undefined;
   const { definition, config } = planned;
-  const backend = await definition.open({ ...context(name), config }) as BackendServices[S];
-  if (typeof backend !== "object" || backend === null) {
-    throw new TypeError(`Cannot open ${name}.backends.${service}: ${definition.name} gave ${show(backend)}`);
+  const place = `Cannot open ${name}.backends.${service}: ${definition.name}`;
+  let backend;
+  try {
+    backend = await definition.open({ ...context(name), config }) as BackendServices[S];
+  } catch (error) {
+    throw placed(error, `${place}.open`);
   }
+  if (typeof backend !== "object" || backend === null) throw new TypeError(`${place} gave ${show(backend)}`);
   closing(`${name}'s ${service} back end`, () => backend.close?.());
   return backend;
 }

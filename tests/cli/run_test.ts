@@ -71,6 +71,9 @@ Deno.test("a guest without an end is stopped by the time-out with code 124", () 
     const kernel = file("loop.elf", elf({ segments: [{ bytes: LOOP }] }));
     const outcome = await denovisor(["run", "--kernel", kernel, "--timeout", "0.3"]);
     assertEquals(outcome, { code: 124, out: "", err: "denovisor: Stopped after 0.3 s\n" });
+    const { code, err } = await denovisor(["run", "--kernel", kernel, "--timeout", "0.3", "--stats"]);
+    assertEquals(code, 124);
+    assertMatch(err, /^instructions +\d+$/m);
   }));
 
 Deno.test("machines of one configuration run side by side, each line with its machine's name", () =>

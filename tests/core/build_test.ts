@@ -88,6 +88,31 @@ Deno.test("regions that overlap each other or RAM are refused, and what was open
   );
 });
 
+Deno.test("what a plugin throws is told with its place, and a sentence of its own as it is", async () => {
+  const throws = (message: string) => () => {
+    throw new Error(message);
+  };
+  const refusals = async (message: string) => {
+    const store = defineBackend({
+      name: "store",
+      provides: "block",
+      permissions: [],
+      config: object({}),
+      open: throws(message),
+    });
+    const description = { devices: [{ use: "disk", backends: { block: { use: "store" } } }] };
+    return [
+      await refusal({ plugins: { gadget: device("gadget", [], throws(message)) } }),
+      await refusal({ plugins: { disk: device("disk", ["block"]), store }, description }),
+    ];
+  };
+  assertEquals(await refusals("out of luck"), [
+    "Cannot create gadget0: gadget.create: out of luck",
+    "Cannot open disk0.backends.block: store.open: out of luck",
+  ]);
+  assertEquals(await refusals("Cannot find luck"), ["Cannot find luck", "Cannot find luck"]);
+});
+
 Deno.test("a device that is none is refused with what is missing", async () => {
   const refused: [Record<string, unknown>, string][] = [
     [{ state: new Map() }, "Cannot keep gadget0.state: wanted plain data, got a Map"],

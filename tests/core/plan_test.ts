@@ -174,6 +174,10 @@ Deno.test("engine and board must be made for each other", async () => {
     await refusal({ board: "foreign" }, { plugins: { foreign } }),
     "Cannot configure machine.board: foreign is for pdp11, the engine script runs script",
   );
+  assertEquals(
+    await refusal({ engine: "foreign" }, { plugins: { foreign } }),
+    "Cannot configure machine.engine: wanted an engine plugin, got board foreign",
+  );
 });
 
 Deno.test("an engine that the host can not run says why", async () => {

@@ -1,5 +1,6 @@
 // Random programs for the lockstep test: instructions of all extensions, pages of all kinds, changes from outside.
 
+import { executeSystem } from "../../plugins/riscv/system.ts";
 import { MODE } from "../../plugins/riscv/cause.ts";
 import { CSRS } from "../../plugins/riscv/csrs.ts";
 import { putFields } from "../../plugins/riscv/encoding.ts";
@@ -57,7 +58,7 @@ function fence(hart: RiscvHart, address?: bigint, asid?: bigint): void {
   hart.mode = MODE.M;
   if (address !== undefined) hart.setX(10, address);
   if (asid !== undefined) hart.setX(11, asid);
-  hart.system("sfence.vma", (asid === undefined ? 0 : 11) << 13 | (address === undefined ? 0 : 10) << 23, 0, 4);
+  executeSystem(hart, "sfence.vma", (asid === undefined ? 0 : 11) << 13 | (address === undefined ? 0 : 10) << 23, 0, 4);
   hart.mode = mode;
   hart.setX(10, a0);
   hart.setX(11, a1);

@@ -1,6 +1,7 @@
 // The TLB, which no guest must see but by its speed: fences, address spaces, large RAM.
 
 import { assert, assertEquals } from "@std/assert";
+import { executeSystem } from "../../../plugins/riscv/system.ts";
 import { MAX_CONTEXT, TAG_SLOW } from "../../../plugins/riscv/layout.ts";
 import { Guest } from "../../support/riscv_guest.ts";
 import { difference } from "../../support/riscv_lockstep.ts";
@@ -113,7 +114,13 @@ Deno.test("the TLB never shows through fences that are as narrow as can be", () 
     hart.mode = 3;
     hart.setX(28, address ?? 0n);
     hart.setX(29, asid ?? 0n);
-    hart.system("sfence.vma", (asid === undefined ? 0 : 29) << 13 | (address === undefined ? 0 : 28) << 23, 0, 4);
+    executeSystem(
+      hart,
+      "sfence.vma",
+      (asid === undefined ? 0 : 29) << 13 | (address === undefined ? 0 : 28) << 23,
+      0,
+      4,
+    );
   };
   const tables = new Map<Rig, PageTables>();
   const leaves: number[] = [];

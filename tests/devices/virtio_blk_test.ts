@@ -1,3 +1,5 @@
+// devices/virtio_blk.ts: requests as virtio 1.2 section 5.2.6 has them, and back ends that fail.
+
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import type { Bytes } from "../../core/plugin.ts";
 import virtioBlk from "../../devices/virtio_blk.ts";

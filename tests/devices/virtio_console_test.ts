@@ -1,3 +1,5 @@
+// devices/virtio_console.ts: virtio 1.2 section 5.3.
+
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import virtioConsole from "../../devices/virtio_console.ts";
 import { REG } from "../../devices/virtio/mmio.ts";

@@ -1,3 +1,5 @@
+// devices/virtio/mmio.ts: the registers of virtio 1.2 section 4.2.2, and the life of a device.
+
 import { assert, assertEquals } from "@std/assert";
 import type { Device } from "../../core/plugin.ts";
 import { STATUS, type VirtioPort, type VirtioState } from "../../devices/virtio/device.ts";

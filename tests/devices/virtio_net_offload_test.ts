@@ -1,3 +1,5 @@
+// devices/virtio/net_offload.ts: checksums and segments, made and checked.
+
 import { assert, assertEquals } from "@std/assert";
 import type { Bytes, Packet } from "../../core/plugin.ts";
 import { finishChecksum, segment } from "../../devices/virtio/net_offload.ts";

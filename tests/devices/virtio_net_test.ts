@@ -1,3 +1,5 @@
+// devices/virtio_net.ts: virtio 1.2 section 5.1.
+
 import { assert, assertEquals, assertNotEquals, assertThrows } from "@std/assert";
 import type { Bytes, Packet } from "../../core/plugin.ts";
 import virtioNet from "../../devices/virtio_net.ts";

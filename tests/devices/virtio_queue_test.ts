@@ -1,3 +1,5 @@
+// devices/virtio/queue.ts: split virtqueues, virtio 1.2 section 2.7, seen from the driver.
+
 import { assert, assertEquals } from "@std/assert";
 import type { Device } from "../../core/plugin.ts";
 import { FEATURE } from "../../devices/virtio/device.ts";

@@ -1,3 +1,5 @@
+// devices/virtio_rng.ts: virtio 1.2 section 5.4.
+
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import virtioRng from "../../devices/virtio_rng.ts";
 import { REG } from "../../devices/virtio/mmio.ts";

@@ -39,7 +39,7 @@ export const SLOT = {
   /** CSRs that are plain storage, 8 bytes each. */
   csr: 0x280,
   tlb: 0x1000,
-  fetchTlb: 0x9000,
+  fetchTlb: 0x1_1000,
 } as const;
 
 /**
@@ -47,7 +47,7 @@ export const SLOT = {
  * in a row never share an entry. An entry holds the tags for reads and for writes (i64 each), the
  * addend from virtual to host address (i32), the page's level (i32) and its physical address (f64).
  */
-export const TLB = { entries: 1024, bytes: 32, read: 0, write: 8, addend: 16, level: 20, physical: 24 } as const;
+export const TLB = { entries: 2048, bytes: 32, read: 0, write: 8, addend: 16, level: 20, physical: 24 } as const;
 
 /** The fetch TLB, indexed alike: a tag (i64) and the address of the predecoded page (i32). */
 export const FETCH_TLB = { entries: 2048, bytes: 16, tag: 0, code: 8 } as const;

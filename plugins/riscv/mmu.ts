@@ -215,6 +215,13 @@ export class Mmu {
     return true;
   }
 
+  /** The predecoded page that the fetch TLB knows for an address, or 0. */
+  recallFetch(low: number, high: number, context: number): number {
+    const { i32 } = this.memory;
+    const entry = this.#fetchEntry(low) >> 2;
+    return i32[entry] === (low & ~0xfff | context) && i32[entry + 1] === high ? i32[entry + FETCH_TLB.code / 4] : 0;
+  }
+
   /** Records a fetched page in the fetch TLB. */
   rememberFetch(low: number, high: number, context: number, code: number): void {
     const entry = this.#fetchEntry(low) >> 2;

@@ -65,12 +65,12 @@ export class SlowMemory implements SlowPaths {
     const { i32, view } = this.memory;
     const at = base + SLOT.pc >> 2;
     const low = i32[at];
-    const first = this.#fetchable(hart, low, i32[at + 1]);
+    const first = this.#fetchHalf(hart, low, i32[at + 1]);
     if (first < 0) return STATUS.moved;
     let bits = view.getUint16(first, true);
     if ((bits & 3) === 3) {
       const nextLow = low + 2 | 0;
-      const second = this.#fetchable(hart, nextLow, nextLow === 0 ? i32[at + 1] + 1 | 0 : i32[at + 1]);
+      const second = this.#fetchHalf(hart, nextLow, nextLow === 0 ? i32[at + 1] + 1 | 0 : i32[at + 1]);
       if (second < 0) return STATUS.moved;
       bits |= view.getUint16(second, true) << 16;
     }
@@ -175,6 +175,13 @@ export class SlowMemory implements SlowPaths {
     const host = fault < 0 ? this.memory.host(hart.mmu.physical, 2) : -1;
     if (host < 0) this.#fault(hart, fault < 0 ? CAUSE.fetchAccess : fault, low, high);
     return host;
+  }
+
+  /** The same, where the fetch TLB may know the page. */
+  #fetchHalf(hart: RiscvHart, low: number, high: number): number {
+    const code = hart.mmu.recallFetch(low, high, this.memory.i32[hart.base + SLOT.fetchContext >> 2]);
+    const page = code ? this.code.hostOf(code) : -1;
+    return page < 0 ? this.#fetchable(hart, low, high) : page + (low & PAGE_BYTES - 1);
   }
 
   /** Translates, and remembers; false after a trap. */

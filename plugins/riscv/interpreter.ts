@@ -163,12 +163,14 @@ class Interpreter extends WasmHart implements Vocabulary<I64, I32> {
   /** The entry's bits, and their low half. */
   readonly #bits: Local<typeof TYPE.i64>;
   readonly #low: Local<typeof TYPE.i32>;
+  /** Whether `bits` is to be executed again, and the budget meanwhile. */
+  readonly #replay: Local<typeof TYPE.i32>;
+  readonly #aside: Local<typeof TYPE.i32>;
   #goto: Label = 0;
-  /** Goes on at the entry, and counts that it was reached by a jump. */
-  #counted: Label = 0;
   #next: Label = 0;
   #length = 4;
   #fields: ReadonlySet<string> = new Set();
+  #float = false;
 
   constructor(
     f: FunctionBuilder,
@@ -188,6 +190,8 @@ class Interpreter extends WasmHart implements Vocabulary<I64, I32> {
     this.#context = f.local(TYPE.i64);
     this.#bits = f.local(TYPE.i64);
     this.#low = f.local(TYPE.i32);
+    this.#replay = f.local(TYPE.i32);
+    this.#aside = f.local(TYPE.i32);
   }
 
   build(handlers: Handlers): void {
@@ -196,25 +200,29 @@ class Interpreter extends WasmHart implements Vocabulary<I64, I32> {
     f.set(this.#pc, this.#slot64(SLOT.pc));
     this.#goto = f.openLoop();
     this.#enterPage();
-    this.#counted = f.openLoop();
     this.#count();
     this.#next = f.openLoop();
+    // The one test of each step: are there steps left? A replay shows none, so as to cost nothing else.
     f.if(f.i32.eqz(f.get(this.#budget)), () => {
-      this.#flush();
-      f.return(f.const32(STATUS.leave));
+      f.if(f.i32.eqz(f.get(this.#replay)), () => {
+        this.#flush();
+        f.return(f.const32(STATUS.leave));
+      });
+      f.set(this.#replay, f.const32(0));
+      f.set(this.#budget, f.get(this.#aside));
+    }, () => {
+      f.set(this.#budget, f.i32.sub(f.get(this.#budget), f.const32(1)));
+      f.set(this.#bits, f.load64(f.get(this.#entry)));
     });
-    f.set(this.#budget, f.i32.sub(f.get(this.#budget), f.const32(1)));
-    f.set(this.#bits, f.load64(f.get(this.#entry)));
-    const execute = f.openLoop();
     f.set(this.#low, f.i32.wrap(f.get(this.#bits)));
     f.release();
 
     const bodies: (() => void)[] = [
       () => this.#decode(),
       () => this.#pageEnd(),
-      () => this.#crossing(execute),
+      () => this.#crossing(),
       () => this.#system("illegal"),
-      () => this.#compiled(execute),
+      () => this.#compiled(),
       ...handlers.all.map((handler) => () => this.#handler(handlers.table, handler)),
     ];
     // One block per handler, the first innermost: a branch out of a block lands on its handler.
@@ -226,9 +234,7 @@ class Interpreter extends WasmHart implements Vocabulary<I64, I32> {
       body();
       f.release();
     }
-    f.close(); // execute
     f.close(); // next
-    f.close(); // counted
     f.close(); // goto
     f.unreachable();
   }
@@ -283,14 +289,13 @@ class Interpreter extends WasmHart implements Vocabulary<I64, I32> {
     this.f.br(this.#goto);
   }
 
-  #crossing(execute: Label): void {
+  #crossing(): void {
     const { f } = this;
     this.#flush();
     const status = f.call<typeof TYPE.i32>(this.imports.crossing, this.hart);
     this.#reload();
     f.if(status, () => this.#resume());
-    f.set(this.#bits, this.#slot64(SLOT.result));
-    f.br(execute);
+    this.#execute(this.#slot64(SLOT.result));
   }
 
   /** Counts an entry by a jump; what is hot may be compiled right away. */
@@ -304,11 +309,10 @@ class Interpreter extends WasmHart implements Vocabulary<I64, I32> {
       f.store("i32", counter, f.const32(0), this.options.countersOffset);
       f.run(this.imports.hot, this.hart, f.get(this.#entry));
     });
-    f.release();
   }
 
   /** Runs compiled code; where that made no step, the instruction that it replaced. */
-  #compiled(execute: Label): void {
+  #compiled(): void {
     const { f } = this;
     const index = f.keep(f.i32.wrap(f.i64.shrU(f.get(this.#bits), f.const64(32))));
     const pc = f.keep(this.pc);
@@ -325,8 +329,17 @@ class Interpreter extends WasmHart implements Vocabulary<I64, I32> {
     const elsewhere = f.i32.or(f.i64.ne(f.get(this.#pc), pc), f.i32.eqz(f.get(this.#budget)));
     f.brIf(elsewhere, this.#goto);
     f.set(this.#budget, f.i32.sub(f.get(this.#budget), f.const32(1)));
-    f.set(this.#bits, f.load64(f.i32.shl(index, f.const32(3)), this.options.originalsOffset));
-    f.br(execute);
+    this.#execute(f.load64(f.i32.shl(index, f.const32(3)), this.options.originalsOffset));
+  }
+
+  /** Executes an entry that stands elsewhere as the present one, in a step that is counted already. */
+  #execute(bits: I64): void {
+    const { f } = this;
+    f.set(this.#bits, bits);
+    f.set(this.#replay, f.const32(1));
+    f.set(this.#aside, f.get(this.#budget));
+    f.set(this.#budget, f.const32(0));
+    f.br(this.#next);
   }
 
   #refund(): void {
@@ -395,6 +408,7 @@ class Interpreter extends WasmHart implements Vocabulary<I64, I32> {
     const { f } = this;
     this.#length = length;
     this.#fields = table.encodings[table.rows.indexOf(row)].fields;
+    this.#float = row.float === true;
     if (row.float) f.if(f.i32.eqz(this.#slot32(SLOT.fs)), () => this.#system("illegal"));
     row.run(this);
     this.#step();
@@ -428,11 +442,11 @@ class Interpreter extends WasmHart implements Vocabulary<I64, I32> {
     return f.i32.add(this.hart, f.i32.shrU(f.get(this.#low), f.const32(20)));
   }
 
-  /** The register operand at bit `at` of the entry's high half. */
+  /** The register operand at bit `at` of the entry's high half; in integer instructions nothing else is there. */
   #c(at: number): I32 {
     const { f } = this;
-    const field = f.i32.and(f.i32.wrap(f.i64.shrU(f.get(this.#bits), f.const64(32 + at))), f.const32(0x1ff));
-    return f.i32.add(this.hart, field);
+    const high = f.i32.wrap(f.i64.shrU(f.get(this.#bits), f.const64(32 + at)));
+    return f.i32.add(this.hart, this.#float ? f.i32.and(high, f.const32(0x1ff)) : high);
   }
 
   // ------------------------------------------------------------ the vocabulary
@@ -473,7 +487,7 @@ class Interpreter extends WasmHart implements Vocabulary<I64, I32> {
     f.if(f.i32.ltU(offset(), f.const32(PAGE_BYTES * 4)), () => {
       const back = f.keep(f.i32.ltU(target, f.get(this.#entry)));
       f.set(this.#entry, target);
-      f.brIf(back, this.#counted); // loops are what there is to compile
+      f.if(back, () => this.#count()); // loops are what there is to compile
       f.br(this.#next);
     });
     f.set(this.#pc, f.i64.add(f.get(this.#page), f.i64.extendSigned(f.i32.shrS(offset(), f.const32(2)))));
@@ -485,7 +499,8 @@ class Interpreter extends WasmHart implements Vocabulary<I64, I32> {
     const to = f.keep(target);
     f.if(f.i64.eq(f.i64.and(to, f.const64(-PAGE_BYTES)), f.get(this.#page)), () => {
       f.set(this.#entry, entryOf(f, f.get(this.#code), to));
-      f.br(this.#counted);
+      this.#count();
+      f.br(this.#next);
     });
     f.set(this.#pc, to);
     f.br(this.#goto);

@@ -37,8 +37,9 @@ export const STORED_SLOT = Object.fromEntries(STORED.map(([name], i) => [name, S
   number
 >;
 
-const SSTATUS = STATUS.SIE | STATUS.SPIE | STATUS.SPP | STATUS.FS | STATUS.SUM | STATUS.MXR;
-const UXL = 2n << 32n;
+/** The bits of mstatus that sstatus shows. */
+export const SSTATUS = STATUS.SIE | STATUS.SPIE | STATUS.SPP | STATUS.FS | STATUS.SUM | STATUS.MXR;
+export const UXL = 2n << 32n;
 const SXL = 2n << 34n;
 /** What may be delegated to S-mode. */
 const EXCEPTIONS = 0xb3ff;

@@ -1,10 +1,10 @@
 // System instructions: CSR accesses, calls, returns, waits and fences (privileged specification 20240411, chapter 3.3; Zicsr).
 
 import { ACCESS, CAUSE, MODE, STATUS } from "./cause.ts";
-import { CSRS } from "./csrs.ts";
+import { CSRS, SSTATUS, UXL } from "./csrs.ts";
 import type { RiscvHart } from "./hart.ts";
 import { STATUS as GO } from "./interpreter.ts";
-import { SINK } from "./layout.ts";
+import { SINK, SLOT } from "./layout.ts";
 import type { SystemCall } from "./vocabulary.ts";
 
 /** All CSRs by number. */
@@ -16,11 +16,23 @@ const BY_NUMBER = CSRS.reduce<(typeof CSRS[number] | undefined)[]>((table, csr) 
 /** CSRs whose pending bits are devices' too: a read-modify-write must not make a device's level stick. */
 const PENDING = [0x144, 0x344];
 
+/** The instructions that may set or clear single bits of sstatus. */
+const SSTATUS_NUMBER = 0x100;
+const UXL_HIGH = Number(UXL >> 32n);
+const SECTIONS: Partial<Record<SystemCall, { sets: boolean; immediate: boolean }>> = {
+  csrrs: { sets: true, immediate: false },
+  csrrc: { sets: false, immediate: false },
+  csrrsi: { sets: true, immediate: true },
+  csrrci: { sets: false, immediate: true },
+};
+
 /**
  * Carries out a system instruction: `low` and `high` are its predecoded entry. Leaves pc where the hart goes on.
  * Returns what generated code shall do.
  */
 export function executeSystem(h: RiscvHart, call: SystemCall, low: number, high: number, length: number): number {
+  const bracket = SECTIONS[call];
+  if (bracket && (high & 0xfff) === SSTATUS_NUMBER && enableInterrupts(h, bracket, low, length)) return goOn(h);
   const next = h.pc + BigInt(length);
   switch (call) {
     case "csrrw":
@@ -96,6 +108,30 @@ function instructionBits(h: RiscvHart): bigint {
   };
   const first = half(h.pc);
   return BigInt((first & 3) === 3 ? (first | half(h.pc + 2n) << 16) >>> 0 : first);
+}
+
+/**
+ * Sets or clears SIE alone, as kernels do around each critical section: without a BigInt. False where there is more to
+ * it.
+ */
+function enableInterrupts(
+  { memory: { i32 }, base, mode, state }: RiscvHart,
+  { sets, immediate }: { sets: boolean; immediate: boolean },
+  low: number,
+  length: number,
+): boolean {
+  const register = (number: number): number => (base + SLOT.x >> 2) + number * 2;
+  const source = low >>> 23;
+  const operand = immediate ? source : i32[register(source)];
+  const pc = base + SLOT.pc >> 2;
+  if (operand & ~STATUS.SIE || mode === MODE.U || i32[pc] >= -4 && i32[pc] < 0) return false;
+  const fs = i32[base + SLOT.fs >> 2];
+  const rd = register(low >>> 13 & 63);
+  i32[rd] = (state.status | fs << 13) & SSTATUS;
+  i32[rd + 1] = UXL_HIGH | (fs === 3 ? 1 << 31 : 0);
+  state.status = sets ? state.status | operand : state.status & ~operand;
+  i32[pc] += length;
+  return true;
 }
 
 /** Reads and writes a CSR; false where that is illegal. */

@@ -61,13 +61,21 @@ export function createWebHost(load: (specifier: string) => Promise<unknown>): Ho
     },
 
     async readFile(location) {
-      const answer = await fetch(location);
+      const answer = await fetch(location).catch((error) => {
+        throw new Error(reason(error)); // without the location, which the caller names
+      });
       if (!answer.ok) throw new Error(`${location} answers ${answer.status} ${answer.statusText}`);
       return new Uint8Array(await answer.arrayBuffer());
     },
 
     load,
   };
+}
+
+/** Why a fetch failed, in the host's words. */
+function reason(error: unknown): string {
+  const message = error instanceof Error ? error.message : String(error);
+  return message.replace(/^Error fetching file '[^']*': /, "");
 }
 
 /**

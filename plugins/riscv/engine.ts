@@ -89,7 +89,7 @@ class RiscvEngine implements Engine {
       },
     });
     const functions = { ...instance.exports, refill: this.#slow.refill } as WebAssembly.ModuleImports;
-    this.#jit = new Jit(memory, code, INSTRUCTIONS, table, functions, {
+    this.#jit = new Jit(memory, code, table, functions, {
       threshold,
       codeBytes: config.compiledCode,
     });

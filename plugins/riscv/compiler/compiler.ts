@@ -1,9 +1,9 @@
 // The compiler: a region of hot code as one WebAssembly function, written by the instruction rows.
 
-import type { Decoded, InstructionTable } from "../encoding.ts";
 import { ACCESS, type Access } from "../cause.ts";
-import { PAGE_BYTES, SLOT, TLB } from "../layout.ts";
+import type { Decoded } from "../encoding.ts";
 import { INSTRUCTIONS } from "../instructions.ts";
+import { PAGE_BYTES, SLOT, TLB } from "../layout.ts";
 import type { Fields } from "../rows/row.ts";
 import type { FpOp } from "../softfloat.ts";
 import type { AccessSize, Vocabulary } from "../vocabulary.ts";
@@ -54,17 +54,17 @@ const FIRST_REGISTER: Partial<Record<keyof Fields, number>> = {
   fs3: FLOAT,
 };
 
-/** What an instruction does to memory at rs1; atomics that store count as stores. */
+/** What an instruction does to memory at rs1, by the name of its row; atomics that store count as stores. */
 function accessOf(name: string): Access | undefined {
   if (/^(lb|lh|lw|ld|lbu|lhu|lwu|flw|fld|lr\.[wd])$/.test(name)) return ACCESS.load;
   return /^(sb|sh|sw|sd|fsw|fsd|(sc|amo\w+)\.[wd])$/.test(name) ? ACCESS.store : undefined;
 }
+/** The same, by the index of its row. */
 const ACCESSES = INSTRUCTIONS.rows.map((row) => accessOf(row.name));
 
 /** Writes one region's function. It is also the vocabulary in which the rows write their code. */
 export class RegionCompiler extends WasmHart implements Vocabulary<I64, I32> {
   readonly #imports: RegionImports;
-  readonly #table: InstructionTable;
   readonly #blocks: readonly Block[];
   readonly #numbers: ReadonlyMap<number, number>;
   /** Where control goes from each block within the region. */
@@ -107,10 +107,9 @@ export class RegionCompiler extends WasmHart implements Vocabulary<I64, I32> {
   /** How the present block ends. */
   #blockEnd: BlockEnd = { kind: "indirect" };
 
-  constructor(f: FunctionBuilder, region: Region, table: InstructionTable, imports: RegionImports) {
+  constructor(f: FunctionBuilder, region: Region, imports: RegionImports) {
     super(f, imports.integers);
     this.#imports = imports;
-    this.#table = table;
     this.#blocks = [...region.values()];
     this.#numbers = new Map(this.#blocks.map((block, i) => [block.offset, i]));
     this.#successors = this.#blocks.map(({ end }) => {
@@ -192,8 +191,8 @@ export class RegionCompiler extends WasmHart implements Vocabulary<I64, I32> {
       for (const { row, index, fields } of instructions) {
         float ||= row.float === true;
         const access = ACCESSES[index];
-        if (access !== undefined) this.#site(fields.rs1, access);
-        for (const name of this.#table.encodings[index].fields) {
+        if (access !== undefined) this.#nameSite(fields.rs1, access);
+        for (const name of INSTRUCTIONS.encodings[index].fields) {
           const first = FIRST_REGISTER[name];
           if (first === undefined) continue;
           const register = fields[name] + first;
@@ -314,7 +313,7 @@ export class RegionCompiler extends WasmHart implements Vocabulary<I64, I32> {
 
   #instruction({ row, index, fields, length }: Decoded): void {
     this.#fields = fields;
-    this.#has = this.#table.encodings[index].fields;
+    this.#has = INSTRUCTIONS.encodings[index].fields;
     this.#length = length;
     row.run(this);
   }
@@ -418,9 +417,16 @@ export class RegionCompiler extends WasmHart implements Vocabulary<I64, I32> {
     direct(() => f.i32.add(f.i32.wrap(address), f.get(addend)));
   }
 
+  /** The site of a base register; all are named before code is written, as the region's start must make them void. */
   #site(base: number, access: Access): Site {
+    const site = this.#sites[access]?.[base];
+    if (!site) throw new Error(`x${base} was not named as the base of an access`);
+    return site;
+  }
+
+  #nameSite(base: number, access: Access): void {
     const { f } = this;
-    return (this.#sites[access] ??= [])[base] ??= { page: f.local(TYPE.i64), addend: f.local(TYPE.i32) };
+    (this.#sites[access] ??= [])[base] ??= { page: f.local(TYPE.i64), addend: f.local(TYPE.i32) };
   }
 
   /** Makes the sites of all registers that the region uses as a base, known to be of no page. */

@@ -2,7 +2,7 @@
 
 import { ACCESS } from "../cause.ts";
 import type { CodeCache } from "../code.ts";
-import type { InstructionTable } from "../encoding.ts";
+import { INSTRUCTIONS } from "../instructions.ts";
 import { PAGE_BYTES } from "../layout.ts";
 import type { EngineMemory } from "../memory.ts";
 import { FP_OPS } from "../softfloat.ts";
@@ -40,7 +40,7 @@ export class Jit {
   modules = 0;
   compiledBytes = 0;
   evictions = 0;
-  readonly #reader: PageReader;
+  readonly #reader = new PageReader(INSTRUCTIONS);
   readonly #queue: Candidate[] = [];
   readonly #queued = new Set<number>();
   readonly #free: number[] = [];
@@ -55,13 +55,11 @@ export class Jit {
   constructor(
     readonly memory: EngineMemory,
     readonly code: CodeCache,
-    readonly instructions: InstructionTable,
     readonly table: WebAssembly.Table,
     /** Functions of the interpreter's module and of the host that regions call. */
     readonly functions: WebAssembly.ModuleImports,
     readonly options: JitOptions,
   ) {
-    this.#reader = new PageReader(instructions);
     for (let i = MAX_REGIONS - 1; i >= 0; i--) this.#free.push(i);
     code.onPageDrop = (page) => this.#forget(page);
   }
@@ -85,7 +83,7 @@ export class Jit {
     this.#waited = 0;
     const work = this.#queue.splice(0).flatMap(({ entry, page }) => {
       const region = this.#region(entry, page);
-      return region.size ? [{ entry, page, region }] : [];
+      return region.size && !this.code.isCompiled(entry) ? [{ entry, page, region }] : [];
     });
     this.#queued.clear();
     if (!work.length) return;
@@ -95,7 +93,7 @@ export class Jit {
     work.forEach(({ region }, i) => {
       const { params, results } = REGION_SIGNATURE;
       const { body } = module.function([...params], [...results], `r${i}`);
-      new RegionCompiler(body, region, this.instructions, imports).write();
+      new RegionCompiler(body, region, imports).write();
     });
     const bytes = module.bytes();
     this.modules++;

@@ -1,0 +1,97 @@
+// What differs between machines: where devices stand, how a kernel starts.
+
+import type { Schema } from "../schema.ts";
+import type { DeviceDescription } from "./description.ts";
+import type { DeviceTreePart, PluginHead } from "./device.ts";
+import type { Engine, Firmware, Hart } from "./engine.ts";
+import type { Clock, Dma, Power, Region } from "./services.ts";
+import type { Address, Bytes, Width } from "./values.ts";
+
+/** A device to be placed on a board. */
+export interface Placeable {
+  /** The device's name in this machine. */
+  readonly name: string;
+  /** The plugin's name. */
+  readonly plugin: string;
+  /** Its register windows. */
+  readonly regions: readonly Pick<Region, "name" | "size">[];
+  /** Whether it asked for an interrupt line. */
+  readonly irq: boolean;
+  /** Pinned by the description: the first region's address, the interrupt number. */
+  readonly at?: Address;
+  /** The interrupt controller's input, pinned by the description. */
+  readonly irqNumber?: number;
+}
+
+/** Where a device is on its board. */
+export interface Placement {
+  /** One address per region, in order. */
+  readonly addresses: readonly Address[];
+  /** The interrupt controller's input. */
+  readonly irq?: number;
+}
+
+/** What is loaded at start. */
+export interface BootFiles {
+  /** The kernel: an Image, an ELF or a flat binary. */
+  readonly kernel?: Bytes;
+  /** The initial RAM disk. */
+  readonly initrd?: Bytes;
+  /** The guest's own firmware. */
+  readonly bios?: Bytes;
+  /** The kernel's command line. */
+  readonly append?: string;
+}
+
+/** All that a board needs to build the device tree and to start the harts. */
+export interface BootContext {
+  /** The CPUs to start. */
+  readonly engine: Engine;
+  /** What to load. */
+  readonly files: BootFiles;
+  /** Copies into guest RAM; throws a `RangeError` outside of it. */
+  write(at: Address, bytes: Bytes): void;
+  /** All devices, placed. */
+  readonly devices: readonly (Omit<Placeable, "irq"> & Placement & { readonly tree?: DeviceTreePart })[];
+  /** Ticks a second of the architecture's timer. */
+  readonly timebase: number;
+}
+
+/** A board, made for one machine. */
+export interface Board {
+  /** RAM's first address. */
+  readonly ramBase: Address;
+  /** Ticks a second of the architecture's timer. */
+  readonly timebase: number;
+  /** Devices every machine of this board has, unless the description names one of the same plugin. */
+  readonly defaultDevices: readonly DeviceDescription[];
+  /** Places all devices at once; throws a `RangeError` for a pinned place that can not be had. */
+  place(devices: readonly Placeable[]): Placement[];
+  /** Answers a register access to nothing: a value, or a fault (-1). */
+  unassigned(at: Address, width: Width, write: boolean): number;
+  /** Served firmware calls; asked for after the engine is open. Absent under `bios`. */
+  firmware?(
+    access: {
+      harts: () => readonly Hart[];
+      clock: Clock;
+      power: Power;
+      console: (bytes: Bytes) => void;
+      /** Guest RAM. */
+      memory: Dma;
+    },
+  ): Firmware;
+  /** Loads the boot files and starts the first hart(s). Throws with one clear sentence. */
+  boot(context: BootContext): void;
+  /** The machine's description for the guest (an FDT blob), as `boot` would place it. */
+  describe(context: BootContext): Bytes;
+}
+
+/** A board plugin: what differs between machines of an architecture. */
+export interface BoardDefinition<C = unknown> extends PluginHead<"board"> {
+  /** The architecture, as engines name it. */
+  readonly architecture: string;
+  /** Checks its configuration. */
+  readonly config: Schema<C>;
+  /** Makes the board of one machine. */
+  create(context: { config: C; harts: number; ramSize: number; bios: boolean; bootargs?: string }): Board;
+}

@@ -1,0 +1,141 @@
+// What executes guest code: RAM, harts, and how they are run.
+
+import type { Schema } from "../schema.ts";
+import type { PluginHead } from "./device.ts";
+import type { Clock, Power } from "./services.ts";
+import type { Address, Bytes, Plain, Width } from "./values.ts";
+
+/** Guest RAM: `size` bytes of `buffer` from `offset` on, seen by the guest at `base`. All are multiples of 4096. */
+export interface Ram {
+  /** The buffer RAM lies in. */
+  readonly buffer: ArrayBufferLike;
+  /** RAM's first byte in the buffer. */
+  readonly offset: number;
+  /** RAM's first guest-physical address. */
+  readonly base: Address;
+  /** Bytes. */
+  readonly size: number;
+}
+
+/** How an engine reaches device registers. */
+export interface EngineBus {
+  /** The register's value, or -1 for an access fault. */
+  read(at: Address, width: Width): number;
+  /** Whether the access was taken; `false` is an access fault. */
+  write(at: Address, value: number, width: Width): boolean;
+}
+
+/** Why `run` came back. */
+export type Exit =
+  /** The budget is used up, or an interrupt of the run was asked for. */
+  | { readonly reason: "budget" }
+  /** Every hart waits for an interrupt. */
+  | { readonly reason: "idle" }
+  /** The guest ended the machine by a way of the engine's own (HTIF, shutdown). */
+  | { readonly reason: "off"; readonly code: number }
+  /** The guest can not go on: a sentence for the host. */
+  | { readonly reason: "error"; readonly message: string };
+
+/** One CPU as boards and debuggers see it. */
+export interface Hart {
+  /** A register by its architectural name: `"pc"`, `"a0"`, `"satp"`… */
+  get(register: string): bigint;
+  /** Changes a register. */
+  set(register: string, value: bigint): void;
+  /**
+   * Starts a stopped hart at physical `pc`, address translation and interrupts off, the other registers given set.
+   * A hart started in mode `"M"` is its own firmware: its CSRs stand as at power-on (nothing delegated), and the
+   * engine hands none of its calls to {@linkcode Firmware}.
+   */
+  start(entry: { pc: bigint; mode: string; registers?: Readonly<Record<string, bigint>> }): void;
+  /** Stops the hart until `start`. */
+  stop(): void;
+  /** Whether it is stopped. */
+  readonly stopped: boolean;
+  /** Raises or lowers an interrupt input by the architecture's number. */
+  setInterrupt(line: number, level: boolean): void;
+  /** Forgets cached address translations. */
+  flushTranslations(): void;
+}
+
+/** An opened engine: the CPUs and the RAM of one machine. */
+export interface Engine {
+  /** The machine's RAM. */
+  readonly ram: Ram;
+  /** The CPUs. */
+  readonly harts: readonly Hart[];
+  /** Instructions retired by all harts since the start; exact whenever the engine calls out. */
+  readonly retired: number;
+  /** Facts for boards and device trees, e.g. the ISA string. */
+  readonly description: Readonly<Record<string, Plain>>;
+  /** Runs at most `instructions` more. Waiting harts are looked at again at each call. */
+  run(instructions: number): Exit | Promise<Exit>;
+  /**
+   * Makes a running `run` return soon. From inside a call of the engine's (bus, clock, firmware) it returns right after
+   * the instruction that made the call: the instruction clock counts on it.
+   */
+  kick(): void;
+  /** RAM was changed from outside: drops code predecoded or compiled from it. */
+  invalidate(at: Address, length: number): void;
+  /** Page numbers (of 4 KiB, from RAM's base) the harts have written since the last call. */
+  collectDirty(): number[];
+  /** Harts back to their state at power-on, all stopped. RAM is left alone. */
+  reset(): void;
+  /** Everything but RAM and caches. */
+  save(): Plain;
+  /** What `save` gave, in an engine of the same shape. */
+  load(state: Plain): void;
+  /**
+   * Watches the HTIF words of a RISC-V test program: a store to `tohost` ends the run (`Exit` `"off"`) or prints.
+   * The board calls it before it starts the harts; `reset` forgets it.
+   */
+  htif?(tohost: Address, fromhost?: Address): void;
+  /** Counters for people: instructions, misses, exits by cause… */
+  stats?(): Record<string, number>;
+  /** Frees what it holds. */
+  dispose(): void;
+}
+
+/** What calls of firmware (SBI, PSCI) the engine hands to the board. */
+export interface Firmware {
+  /** Serves the call that `hart` made; results go to its registers. The engine then steps past the call. */
+  call(hart: number): void;
+}
+
+/** What an engine is opened with. */
+export interface EngineContext<C> {
+  /** Its checked configuration. */
+  readonly config: C;
+  /** Where RAM is to be, and whether in a SharedArrayBuffer. */
+  readonly ram: { readonly base: Address; readonly size: number; readonly shared: boolean };
+  /** How many harts. */
+  readonly harts: number;
+  /** Device registers. */
+  readonly bus: EngineBus;
+  /** Virtual time, and alarms such as a hart's timer. */
+  readonly clock: Clock;
+  /** Ticks a second of the architecture's timer. */
+  readonly timebase: number;
+  /** Whether time is counted in instructions: then nothing but `retired` and inputs may show. */
+  readonly deterministic: boolean;
+  /** Writes to the machine's first stream, for firmware's own console. */
+  readonly console: (bytes: Bytes) => void;
+  /** Absent when the guest brings its own firmware. */
+  readonly firmware?: Firmware;
+  /** Power off, reset. */
+  readonly power: Power;
+}
+
+/** An engine plugin: executes guest code. */
+export interface EngineDefinition<C = unknown> extends PluginHead<"engine"> {
+  /** Architectures it runs, best first, e.g. `["riscv64"]`. */
+  readonly architectures: readonly string[];
+  /** The board used when the description names none. */
+  readonly defaultBoard: string;
+  /** Checks its configuration. */
+  readonly config: Schema<C>;
+  /** Whether this host can run it, and why not. */
+  probe(): Promise<{ usable: true } | { usable: false; why: string }>;
+  /** Makes the CPUs and the RAM of one machine, harts stopped. */
+  open(context: EngineContext<C>): Engine | Promise<Engine>;
+}

@@ -1,0 +1,23 @@
+// What core asks of its host.
+
+import type { Bytes, Nanos } from "./values.ts";
+
+/** What core asks of its host. */
+export interface Host {
+  /** Monotonic nanoseconds. */
+  now(): Nanos;
+  /** Microseconds since 1970 UTC. */
+  wallTime(): number;
+  /** Fills `into` with random bytes. */
+  entropy(into: Bytes): void;
+  /** Gives the event loop one turn. */
+  turn(): Promise<void>;
+  /** Settles after `nanos`, or as soon as `wake` settles. */
+  sleep(nanos: Nanos, wake: Promise<void>): Promise<void>;
+  /** The absolute form of a path or URL. Throws a `TypeError` for a relative one if there is no `base`. */
+  resolve(location: string, base: string | undefined): string;
+  /** Reads a whole file or URL, given in its absolute form. */
+  readFile(location: string): Promise<Bytes>;
+  /** Imports a plugin module and gives its default export. */
+  load(specifier: string): Promise<unknown>;
+}

@@ -106,6 +106,9 @@ export class RegionCompiler extends WasmHart implements Vocabulary<I64, I32> {
   #floatDirty = false;
   /** How the present block ends. */
   #blockEnd: BlockEnd = { kind: "indirect" };
+  /** Whether it is in a loop that calls nothing; the blocks that are. */
+  #loops = false;
+  readonly #tight: ReadonlySet<number>;
 
   constructor(f: FunctionBuilder, region: Region, imports: RegionImports) {
     super(f, imports.integers);
@@ -120,6 +123,7 @@ export class RegionCompiler extends WasmHart implements Vocabulary<I64, I32> {
     this.#calls = this.#structure.order
       .filter((node) => this.#blocks[node].end.kind === "call")
       .map((call) => ({ call, reaches: this.#reachableFrom(call) }));
+    this.#tight = this.#inTightLoops();
     this.#hart = f.param(0);
     this.#budget = f.param(1);
     this.#page = f.local(TYPE.i64);
@@ -185,9 +189,8 @@ export class RegionCompiler extends WasmHart implements Vocabulary<I64, I32> {
     const used = new Set<number>();
     const writes: number[] = Array(2 * FLOAT).fill(0);
     const looping = new Set<number>();
-    const tight = this.#inTightLoops();
     this.#blocks.forEach(({ instructions }, node) => {
-      const loops = tight.has(node);
+      const loops = this.#tight.has(node);
       for (const { row, index, fields } of instructions) {
         float ||= row.float === true;
         const access = ACCESSES[index];
@@ -220,7 +223,7 @@ export class RegionCompiler extends WasmHart implements Vocabulary<I64, I32> {
     return float;
   }
 
-  /** The blocks in loops that call nothing: in the order, from the loop's header to the last that goes back to it. */
+  /** Finds the blocks in loops that call nothing: in the order, from the loop's header to the last that goes back to it. */
   #inTightLoops(): Set<number> {
     const { loops, place, order, isBack } = this.#structure;
     const tight = new Set<number>();
@@ -294,6 +297,7 @@ export class RegionCompiler extends WasmHart implements Vocabulary<I64, I32> {
     const { f } = this;
     const block = this.#blocks[node];
     this.#blockEnd = block.end;
+    this.#loops = this.#tight.has(node);
     this.#known = this.#knownBefore(node);
     this.#floatDirty = false;
     if (this.#structure.loops.has(node)) {
@@ -409,10 +413,18 @@ export class RegionCompiler extends WasmHart implements Vocabulary<I64, I32> {
     // The low bits take part: a misaligned access is looked up each time.
     f.if(f.i64.ne(f.i64.and(address, f.const64(-PAGE_BYTES | size - 1)), f.get(page)), () => {
       if (aligned) f.if(f.i32.eqz(this.isAligned(address, size)), () => this.#giveBack());
-      const host = f.call<typeof TYPE.i32>(this.#imports.translate[access]!, this.hart, address, f.const32(size));
-      f.if(f.i32.eqz(host), () => this.#giveBack());
+      const translate = () => {
+        const host = f.call<typeof TYPE.i32>(this.#imports.translate[access]!, this.hart, address, f.const32(size));
+        f.if(f.i32.eqz(host), () => this.#giveBack());
+        f.set(addend, f.i32.sub(host, f.i32.wrap(address)));
+      };
+      if (this.#loops) { // a page at each turn, perhaps: worth the code of a look-up in place
+        const { entry, hit } = this.lookUp(address, size, tag);
+        f.if(hit(), () => f.set(addend, f.load32(entry, SLOT.tlb + TLB.addend)), translate);
+      } else {
+        translate();
+      }
       f.set(page, f.i64.and(address, f.const64(-PAGE_BYTES)));
-      f.set(addend, f.i32.sub(host, f.i32.wrap(address)));
     });
     direct(() => f.i32.add(f.i32.wrap(address), f.get(addend)));
   }

@@ -37,6 +37,15 @@ export const STORED_SLOT = Object.fromEntries(STORED.map(([name], i) => [name, S
   number
 >;
 
+/** The stored CSRs by number: where each stands, and the bits of its low half that can be written. */
+export const STORED_BY_NUMBER: readonly ({ readonly slot: number; readonly mask: number } | undefined)[] = STORED
+  .reduce<
+    ({ slot: number; mask: number } | undefined)[]
+  >((table, [name, number, mask]) => {
+    table[number] = { slot: STORED_SLOT[name], mask: Number(mask) };
+    return table;
+  }, Array(0x1000).fill(undefined));
+
 /** The bits of mstatus that sstatus shows. */
 export const SSTATUS = STATUS.SIE | STATUS.SPIE | STATUS.SPP | STATUS.FS | STATUS.SUM | STATUS.MXR;
 export const UXL = 2n << 32n;

@@ -10,7 +10,9 @@ import { Pmp } from "./pmp.ts";
 import { registerSlot } from "./registers.ts";
 
 const BY_NAME = new Map(CSRS.map((csr) => [csr.name, csr]));
-const INTERRUPT_BIT = 1n << 63n;
+/** The CSRs of a trap into each mode. */
+const S_TRAP = { cause: "scause", epc: "sepc", tval: "stval", tvec: "stvec" } as const;
+const M_TRAP = { cause: "mcause", epc: "mepc", tval: "mtval", tvec: "mtvec" } as const;
 
 /** What a hart asks of the engine around it. */
 export interface HartContext {
@@ -177,6 +179,25 @@ export class RiscvHart implements Hart {
   }
   set pc(value: bigint) {
     this.#i64[this.base + SLOT.pc >> 3] = value;
+  }
+
+  /** Moves pc on, without a BigInt. */
+  advance(bytes: number): void {
+    this.#setAddress(SLOT.pc, this.#i32[this.base + SLOT.pc >> 2], this.#i32[(this.base + SLOT.pc >> 2) + 1], bytes);
+  }
+
+  /** Stores the address `high:low + bytes` in a slot. */
+  #setAddress(slot: number, low: number, high: number, bytes: number): void {
+    const at = this.base + slot >> 2;
+    const sum = (low >>> 0) + bytes;
+    this.#i32[at] = sum;
+    this.#i32[at + 1] = sum > 0xffff_ffff ? high + 1 : high;
+  }
+
+  #copy(from: number, to: number): void {
+    const [at, into] = [this.base + from >> 2, this.base + to >> 2];
+    this.#i32[into] = this.#i32[at];
+    this.#i32[into + 1] = this.#i32[at + 1];
   }
 
   /** An integer register; number 32 is `x0` as a destination. */
@@ -457,7 +478,7 @@ export class RiscvHart implements Hart {
     state.status = s & ~(STATUS.MIE | STATUS.MPP) | (s & STATUS.MPIE ? STATUS.MIE : 0) | STATUS.MPIE;
     if (mode !== MODE.M) state.status &= ~STATUS.MPRV;
     this.mode = mode;
-    this.pc = this.stored("mepc");
+    this.#copy(STORED_SLOT.mepc, SLOT.pc);
     this.contextChanged();
   }
 
@@ -467,7 +488,7 @@ export class RiscvHart implements Hart {
     const s = state.status;
     state.status = s & ~(STATUS.SIE | STATUS.SPP | STATUS.MPRV) | (s & STATUS.SPIE ? STATUS.SIE : 0) | STATUS.SPIE;
     this.mode = s & STATUS.SPP ? MODE.S : MODE.U;
-    this.pc = this.stored("sepc");
+    this.#copy(STORED_SLOT.sepc, SLOT.pc);
     this.contextChanged();
   }
 
@@ -480,24 +501,22 @@ export class RiscvHart implements Hart {
   #enter(cause: number, interrupt: boolean, value: bigint, toS: boolean): void {
     const { state } = this;
     const s = state.status;
-    const code = BigInt(cause) | (interrupt ? INTERRUPT_BIT : 0n);
-    const vector = this.stored(toS ? "stvec" : "mtvec");
     if (toS) {
       state.status = s & ~(STATUS.SPIE | STATUS.SIE | STATUS.SPP) | (s & STATUS.SIE ? STATUS.SPIE : 0) |
         (this.mode ? STATUS.SPP : 0);
-      this.store("scause", code);
-      this.store("sepc", this.pc);
-      this.store("stval", value);
       this.mode = MODE.S;
     } else {
       state.status = s & ~(STATUS.MPIE | STATUS.MIE | STATUS.MPP) | (s & STATUS.MIE ? STATUS.MPIE : 0) |
         this.mode << 11;
-      this.store("mcause", code);
-      this.store("mepc", this.pc);
-      this.store("mtval", value);
       this.mode = MODE.M;
     }
-    this.pc = (vector & -4n) + (interrupt && vector & 1n ? BigInt(4 * cause) : 0n);
+    const names = toS ? S_TRAP : M_TRAP;
+    this.#setAddress(STORED_SLOT[names.cause], cause, interrupt ? 1 << 31 : 0, 0);
+    this.#copy(SLOT.pc, STORED_SLOT[names.epc]);
+    this.store(names.tval, value);
+    const vector = this.base + STORED_SLOT[names.tvec] >> 2;
+    const low = this.#i32[vector];
+    this.#setAddress(SLOT.pc, low & ~3, this.#i32[vector + 1], interrupt && low & 1 ? 4 * cause : 0);
     this.contextChanged();
   }
 }

@@ -1,7 +1,7 @@
 // System instructions: CSR accesses, calls, returns, waits and fences (privileged specification 20240411, chapter 3.3; Zicsr).
 
 import { ACCESS, CAUSE, MODE, STATUS } from "./cause.ts";
-import { CSRS, SSTATUS, UXL } from "./csrs.ts";
+import { CSRS, SSTATUS, STORED_BY_NUMBER, UXL } from "./csrs.ts";
 import type { RiscvHart } from "./hart.ts";
 import { STATUS as GO } from "./interpreter.ts";
 import { SINK, SLOT } from "./layout.ts";
@@ -16,14 +16,21 @@ const BY_NUMBER = CSRS.reduce<(typeof CSRS[number] | undefined)[]>((table, csr) 
 /** CSRs whose pending bits are devices' too: a read-modify-write must not make a device's level stick. */
 const PENDING = [0x144, 0x344];
 
-/** The instructions that may set or clear single bits of sstatus. */
 const SSTATUS_NUMBER = 0x100;
 const UXL_HIGH = Number(UXL >> 32n);
-const SECTIONS: Partial<Record<SystemCall, { sets: boolean; immediate: boolean }>> = {
-  csrrs: { sets: true, immediate: false },
-  csrrc: { sets: false, immediate: false },
-  csrrsi: { sets: true, immediate: true },
-  csrrci: { sets: false, immediate: true },
+
+/** What a CSR instruction does. */
+interface CsrAccess {
+  readonly how: "write" | "set" | "clear";
+  readonly immediate: boolean;
+}
+const CSR_ACCESSES: Partial<Record<SystemCall, CsrAccess>> = {
+  csrrw: { how: "write", immediate: false },
+  csrrs: { how: "set", immediate: false },
+  csrrc: { how: "clear", immediate: false },
+  csrrwi: { how: "write", immediate: true },
+  csrrsi: { how: "set", immediate: true },
+  csrrci: { how: "clear", immediate: true },
 };
 
 /**
@@ -31,22 +38,18 @@ const SECTIONS: Partial<Record<SystemCall, { sets: boolean; immediate: boolean }
  * Returns what generated code shall do.
  */
 export function executeSystem(h: RiscvHart, call: SystemCall, low: number, high: number, length: number): number {
-  const bracket = SECTIONS[call];
-  if (bracket && (high & 0xfff) === SSTATUS_NUMBER && enableInterrupts(h, bracket, low, length)) return goOn(h);
+  const csr = CSR_ACCESSES[call];
+  if (csr && accessQuickly(h, csr, low, high & 0xfff)) {
+    h.advance(length);
+    return goOn(h);
+  }
   const next = h.pc + BigInt(length);
+  if (csr) {
+    if (!accessCsr(h, csr, low, high & 0xfff)) return illegal(h);
+    h.pc = next;
+    return goOn(h);
+  }
   switch (call) {
-    case "csrrw":
-    case "csrrwi":
-      if (!accessCsr(h, "write", call === "csrrwi", low, high & 0xfff)) return illegal(h);
-      break;
-    case "csrrs":
-    case "csrrsi":
-      if (!accessCsr(h, "set", call === "csrrsi", low, high & 0xfff)) return illegal(h);
-      break;
-    case "csrrc":
-    case "csrrci":
-      if (!accessCsr(h, "clear", call === "csrrci", low, high & 0xfff)) return illegal(h);
-      break;
     case "ecall":
       return environmentCall(h, next);
     case "ebreak":
@@ -111,37 +114,43 @@ function instructionBits(h: RiscvHart): bigint {
 }
 
 /**
- * Sets or clears SIE alone, as kernels do around each critical section: without a BigInt. False where there is more to
- * it.
+ * The accesses that kernels make most, without a BigInt: to CSRs that are plain storage, and to the SIE bit of sstatus
+ * alone, around each critical section. False where there is more to it; then nothing is done.
  */
-function enableInterrupts(
-  { memory: { i32 }, base, mode, state }: RiscvHart,
-  { sets, immediate }: { sets: boolean; immediate: boolean },
-  low: number,
-  length: number,
-): boolean {
-  const register = (number: number): number => (base + SLOT.x >> 2) + number * 2;
+function accessQuickly(h: RiscvHart, { how, immediate }: CsrAccess, low: number, number: number): boolean {
+  const { memory: { i32 }, base, mode, state } = h;
+  const x = base + SLOT.x >> 2;
   const source = low >>> 23;
-  const operand = immediate ? source : i32[register(source)];
-  const pc = base + SLOT.pc >> 2;
-  if (operand & ~STATUS.SIE || mode === MODE.U || i32[pc] >= -4 && i32[pc] < 0) return false;
-  const fs = i32[base + SLOT.fs >> 2];
-  const rd = register(low >>> 13 & 63);
-  i32[rd] = (state.status | fs << 13) & SSTATUS;
-  i32[rd + 1] = UXL_HIGH | (fs === 3 ? 1 << 31 : 0);
-  state.status = sets ? state.status | operand : state.status & ~operand;
-  i32[pc] += length;
+  const from = immediate ? source : i32[x + source * 2];
+  const rd = x + (low >>> 13 & 63) * 2;
+  if (number === SSTATUS_NUMBER) {
+    if (how === "write" || from & ~STATUS.SIE || mode === MODE.U) return false;
+    const fs = i32[base + SLOT.fs >> 2];
+    i32[rd] = (state.status | fs << 13) & SSTATUS;
+    i32[rd + 1] = UXL_HIGH | (fs === 3 ? 1 << 31 : 0);
+    state.status = how === "set" ? state.status | from : state.status & ~from;
+    return true;
+  }
+  const stored = STORED_BY_NUMBER[number];
+  if (!stored || (number >> 8 & 3) > mode) return false;
+  const at = base + stored.slot >> 2;
+  const [oldLow, oldHigh] = [i32[at], i32[at + 1]];
+  if (how === "write" || source) {
+    const fromHigh = immediate ? 0 : i32[x + source * 2 + 1];
+    i32[at] = modified(oldLow, how, from) & stored.mask;
+    i32[at + 1] = modified(oldHigh, how, fromHigh);
+  }
+  i32[rd] = oldLow;
+  i32[rd + 1] = oldHigh;
   return true;
 }
 
+function modified(old: number, how: CsrAccess["how"], by: number): number {
+  return how === "write" ? by : how === "set" ? old | by : old & ~by;
+}
+
 /** Reads and writes a CSR; false where that is illegal. */
-function accessCsr(
-  h: RiscvHart,
-  how: "write" | "set" | "clear",
-  immediate: boolean,
-  low: number,
-  number: number,
-): boolean {
+function accessCsr(h: RiscvHart, { how, immediate }: CsrAccess, low: number, number: number): boolean {
   const csr = BY_NUMBER[number];
   const source = low >>> 23; // register number, or the 5-bit immediate
   const writes = how === "write" || source !== 0;

@@ -108,7 +108,7 @@ export function blockSuite(
   }
 
   test("answers many requests at the same time, each with its own data", async (disk) => {
-    const lengths = [512, 1 << 20, 4096, 512 * 1024];
+    const lengths = [512, (1 << 20) + 512, 4096, 512 * 1024];
     const requests = Array.from({ length: 24 }, (_, i) => ({
       position: (i * 37 % 64) * 32768,
       into: new Uint8Array(lengths[i % lengths.length]),

@@ -33,7 +33,9 @@ export interface PullOptions {
 
 interface Recipe {
   readonly origin: string;
-  readonly suite: string;
+  readonly codename: string;
+  /** Names of the release on a mirror, each with an index: while the mirror changes, one may be whole. */
+  readonly names: readonly string[];
   readonly index: string;
   /** A package that depends on the one with the kernel. */
   readonly kernel: string;
@@ -44,7 +46,8 @@ interface Recipe {
 const RECIPES: Readonly<Record<string, Recipe>> = {
   "debian-13": {
     origin: "Debian",
-    suite: "trixie",
+    codename: "trixie",
+    names: ["trixie", "stable"],
     index: "main/binary-riscv64/Packages.xz",
     kernel: "linux-image-riscv64",
     kernelPackage: /^linux-image-\d.*-riscv64$/,
@@ -107,8 +110,7 @@ class Pull {
   }
 
   async build(disk: "keep" | "make"): Promise<{ version: string }> {
-    const { mirror, release } = await this.#findRelease();
-    const { kernel, busybox } = await this.#findPackages(mirror, release);
+    const { mirror, kernel, busybox } = await this.#findArchive();
     const busyboxFile = await this.#fetch(mirror, busybox);
     const kernelFile = await this.#fetch(mirror, kernel);
 
@@ -120,53 +122,67 @@ class Pull {
     return { version: kernel.version };
   }
 
-  async #findRelease(): Promise<{ mirror: string; release: Release }> {
-    const { mirror: given = Deno.env.get("DENOVISOR_MIRROR"), keyrings } = this.#options;
+  /** The packages, and the first mirror that has a release with an index that is the release's own. */
+  async #findArchive(): Promise<{ mirror: string; kernel: Package; busybox: Package }> {
+    const { mirror: given = Deno.env.get("DENOVISOR_MIRROR") } = this.#options;
     const mirrors = given ? [normalized(given)] : await hostMirrors();
     let failure: unknown;
     for (const mirror of mirrors) {
-      const path = join(this.#staging, "InRelease");
-      const url = `${mirror}/dists/${this.#recipe.suite}/InRelease`;
-      try {
-        await download(url, path, { signal: this.#signal });
-        const { text, unchecked } = await checkSignature(path, url, keyrings);
-        const release = parseRelease(text);
-        this.#checkRelease(url, release);
-        this.#progress.note(`Mirror: ${mirror}`);
-        if (unchecked) this.#progress.warn(`the archive's signature was not checked: ${unchecked}`);
-        return { mirror, release };
-      } catch (error) {
-        if (given || this.#signal.aborted || !(error instanceof ImageError)) throw error;
-        failure = error;
-      } finally {
-        await Deno.remove(path).catch(() => {});
+      for (const name of this.#recipe.names) {
+        const folder = `${mirror}/dists/${name}`;
+        try {
+          const release = await this.#findRelease(folder);
+          this.#progress.note(`Mirror: ${mirror}, release ${name}`);
+          return { mirror, ...await this.#findPackages(folder, release) };
+        } catch (error) {
+          if (this.#signal.aborted || !(error instanceof ImageError)) throw error;
+          failure ??= error;
+        }
       }
     }
+    if (given) throw failure;
     const why = failure ? ` (${reason(failure)})` : "";
     throw new NoMirrorError(
-      `This host's package sources name no mirror of Debian ${this.#recipe.suite}${why}: ` +
+      `This host's package sources name no mirror of Debian ${this.#recipe.codename}${why}: ` +
         "name one by --mirror URL or in DENOVISOR_MIRROR",
     );
   }
 
-  #checkRelease(url: string, { origin, codename, files }: Release): void {
-    const { origin: wanted, suite, index } = this.#recipe;
-    if (origin !== wanted || codename !== suite || !files.has(index)) {
-      throw new ImageError(`${url} is not of ${wanted} ${suite} for riscv64: give another --mirror`);
+  async #findRelease(folder: string): Promise<Release> {
+    const path = join(this.#staging, "InRelease");
+    const url = `${folder}/InRelease`;
+    try {
+      await download(url, path, { signal: this.#signal });
+      const { text, unchecked } = await checkSignature(path, url, this.#options.keyrings);
+      const release = parseRelease(text);
+      this.#checkRelease(url, release);
+      if (unchecked) this.#progress.warn(`the archive's signature was not checked: ${unchecked}`);
+      return release;
+    } finally {
+      await Deno.remove(path).catch(() => {});
     }
   }
 
-  async #findPackages(mirror: string, release: Release): Promise<{ kernel: Package; busybox: Package }> {
-    const { suite, index, kernel, kernelPackage, busybox } = this.#recipe;
+  #checkRelease(url: string, { origin, codename, files }: Release): void {
+    const wanted = this.#recipe;
+    if (origin !== wanted.origin || codename !== wanted.codename || !files.has(wanted.index)) {
+      throw new ImageError(`${url} is not of ${wanted.origin} ${wanted.codename} for riscv64: give another --mirror`);
+    }
+  }
+
+  async #findPackages(folder: string, release: Release): Promise<{ kernel: Package; busybox: Package }> {
+    const { index, kernel, kernelPackage, busybox } = this.#recipe;
     const path = join(this.#staging, "Packages.xz");
-    const expected = release.files.get(index)!;
-    await this.#download("package index", `${mirror}/dists/${suite}/${index}`, path, expected);
-    const wanted = (name: string) => name === kernel || name === busybox || kernelPackage.test(name);
-    using file = await Deno.open(path);
-    const packages = await findPackages(unxz(pieces(file)), wanted);
-    await Deno.remove(path);
-    const { name, version } = dependency(onePackage(packages, kernel), (each) => kernelPackage.test(each));
-    return { kernel: onePackage(packages, name, version), busybox: onePackage(packages, busybox) };
+    try {
+      await this.#download("package index", `${folder}/${index}`, path, release.files.get(index)!);
+      const wanted = (name: string) => name === kernel || name === busybox || kernelPackage.test(name);
+      using file = await Deno.open(path);
+      const packages = await findPackages(unxz(pieces(file)), wanted);
+      const { name, version } = dependency(onePackage(packages, kernel), (each) => kernelPackage.test(each));
+      return { kernel: onePackage(packages, name, version), busybox: onePackage(packages, busybox) };
+    } finally {
+      await Deno.remove(path).catch(() => {});
+    }
   }
 
   async #fetch(mirror: string, found: Package): Promise<string> {

@@ -119,6 +119,16 @@ Deno.test("pull refuses an index whose hash is another", async () => {
   });
 });
 
+Deno.test("pull takes the release by its other name where the mirror changes under the first", async () => {
+  await withArchive({}, async ({ archive, pull }) => {
+    for (const path of [PATHS.release, PATHS.index]) {
+      archive.files.set(path.replace("trixie", "stable"), archive.files.get(path)!);
+    }
+    archive.files.set(PATHS.index, archive.files.get(PATHS.index)!.slice(0, 1000));
+    assertEquals((await pull()).version, "6.12.1-1");
+  });
+});
+
 Deno.test("pull over a connection that is cut keeps nothing", async () => {
   await withArchive({}, async ({ archive, folder, pull }) => {
     archive.cut.add(PATHS.kernel);

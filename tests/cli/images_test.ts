@@ -55,7 +55,7 @@ Deno.test("images pull, list and rm go through an image's life", async () => {
 
     const pulled = await images(cache, ["pull", "debian-13", "--mirror", `${mirror}/`], NO_GPGV);
     assertEquals([pulled.code, pulled.out], [0, ""]);
-    assertStringIncludes(pulled.err, `Mirror: ${mirror}\n`);
+    assertStringIncludes(pulled.err, `Mirror: ${mirror}, release trixie\n`);
     assertStringIncludes(pulled.err, "debian-13 is ready: denovisor run --image debian-13");
 
     const [image] = JSON.parse((await images(cache, ["list", "--json"])).out);

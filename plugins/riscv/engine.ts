@@ -19,7 +19,7 @@ import { type HartContext, RiscvHart } from "./hart.ts";
 import { Htif } from "./htif.ts";
 import { INSTRUCTIONS, ISA } from "./instructions.ts";
 import { Handlers, interpreterModule } from "./interpreter.ts";
-import { CODE, SLOT } from "./layout.ts";
+import { CODE, hartBase, SLOT } from "./layout.ts";
 import { EngineMemory } from "./memory.ts";
 import { SlowMemory } from "./slow_paths.ts";
 
@@ -75,9 +75,11 @@ class RiscvEngine implements Engine {
     this.#slow = new SlowMemory(memory, list, code, context.bus);
     const { pages, shared, countersOffset, originalsOffset } = memory;
     const threshold = config.compiler ? config.threshold : 2 ** 31;
-    const module = new WebAssembly.Module(
-      interpreterModule(handlers, { pages, shared, countersOffset, originalsOffset, threshold, fused: hostFuses() }),
-    );
+    const only = harts === 1 ? hartBase(0) : undefined;
+    const module = new WebAssembly.Module(interpreterModule(handlers, {
+      ...{ pages, shared, countersOffset, originalsOffset, threshold, only },
+      fused: hostFuses(),
+    }));
     const table = new WebAssembly.Table({ element: "anyfunc", initial: MAX_REGIONS });
     const { fetch, decode, hot, crossing, load, store, loadReserved, storeConditional, amo, system } = this.#slow;
     const instance = new WebAssembly.Instance(module, {
@@ -92,6 +94,7 @@ class RiscvEngine implements Engine {
     this.#jit = new Jit(memory, code, table, functions, {
       threshold,
       codeBytes: config.compiledCode,
+      only,
     });
     this.#slow.onHot = (entry) => this.#jit.hot(entry);
     this.#run = instance.exports.run as (hart: number) => number;

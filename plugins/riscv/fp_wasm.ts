@@ -1,6 +1,7 @@
 // Floating point in generated code: host operations where they give the exact result and flags, else the slow path.
 
 import { SLOT } from "./layout.ts";
+import { hartBlock } from "./wasm_hart.ts";
 import { compute, FLAG, FP_OPS, type FpOp, RM } from "./softfloat.ts";
 import type { Callee, FunctionBuilder } from "./wasm/function.ts";
 import type { ModuleBuilder } from "./wasm/module.ts";
@@ -31,13 +32,17 @@ export function floatSlowPath(
  * overflow nor underflow is near: then "inexact" is the only flag there can be, and it follows from the rounding error,
  * which can itself be computed without error. It need not be where the flag is set already.
  *
- * @param fused whether the host's `f64x2.relaxed_madd` rounds once; see `hostFuses`
+ * `fused` says whether the host's `f64x2.relaxed_madd` rounds once (see `hostFuses`), `only` is for `hartBlock`.
  */
-export function addFloatFunctions(module: ModuleBuilder, slow: Callee, fused: boolean): Record<FpOp, Callee> {
+export function addFloatFunctions(
+  module: ModuleBuilder,
+  slow: Callee,
+  { fused, only }: { readonly fused: boolean; readonly only: number | undefined },
+): Record<FpOp, Callee> {
   const callees = {} as Record<FpOp, Callee>;
   for (const op of FP_OPS) {
     const { callee, body } = module.function([TYPE.i32, TYPE.i32, TYPE.i64, TYPE.i64, TYPE.i64], [TYPE.i64]);
-    new FloatFunction(body, op, slow, fused).emit();
+    new FloatFunction(body, op, slow, fused, only).emit();
     callees[op] = callee;
   }
   return callees;
@@ -85,12 +90,12 @@ class FloatFunction {
   readonly #rm: I32;
   readonly #operands: readonly I64[];
 
-  constructor(f: FunctionBuilder, op: FpOp, slow: Callee, fused: boolean) {
+  constructor(f: FunctionBuilder, op: FpOp, slow: Callee, fused: boolean, only: number | undefined) {
     this.#f = f;
     this.#op = op;
     this.#slow = slow;
     this.#fused = fused;
-    this.#hart = f.get(f.param<typeof TYPE.i32>(0));
+    this.#hart = hartBlock(f, 0, only);
     this.#rm = f.get(f.param<typeof TYPE.i32>(1));
     this.#operands = [2, 3, 4].map((index) => f.get(f.param<typeof TYPE.i64>(index)));
   }

@@ -120,6 +120,8 @@ export class Handlers implements HandlerNumbers {
 
 /** What the interpreter's code depends on. */
 export interface InterpreterOptions extends Environment {
+  /** See {@linkcode hartBlock}. */
+  readonly only: number | undefined;
   /** See {@linkcode addFloatFunctions}. */
   readonly fused: boolean;
   /** Entries by jumps that make code hot. */
@@ -141,9 +143,9 @@ export function interpreterModule(handlers: Handlers, options: InterpreterOption
   }
   const float = module.import("float", FLOAT_SLOW_PATH.params, FLOAT_SLOW_PATH.results);
   const integers = addIntegerHelpers(module);
-  const floats = addFloatFunctions(module, float, options.fused);
+  const floats = addFloatFunctions(module, float, options);
   for (const [name, callee] of Object.entries({ ...integers, ...floats })) module.export(name, callee);
-  const runTo = addRunTo(module);
+  const runTo = addRunTo(module, options.only);
   const { body } = module.function([TYPE.i32], [TYPE.i32], "run");
   new Interpreter(body, imports, integers, floats, runTo, options).build(handlers);
   return module.bytes();
@@ -151,7 +153,6 @@ export function interpreterModule(handlers: Handlers, options: InterpreterOption
 
 /** Writes the interpreter's function; it is also the vocabulary in which the rows write their handlers. */
 class Interpreter extends WasmHart implements Vocabulary<I64, I32> {
-  readonly #hart: Local<typeof TYPE.i32>;
   /** The current entry, and the predecoded page it is in. */
   readonly #entry: Local<typeof TYPE.i32>;
   readonly #code: Local<typeof TYPE.i32>;
@@ -180,8 +181,7 @@ class Interpreter extends WasmHart implements Vocabulary<I64, I32> {
     readonly runTo: Callee,
     readonly options: InterpreterOptions,
   ) {
-    super(f, integers);
-    this.#hart = f.param(0);
+    super(f, integers, options.only);
     this.#entry = f.local(TYPE.i32);
     this.#code = f.local(TYPE.i32);
     this.#page = f.local(TYPE.i64);
@@ -203,7 +203,7 @@ class Interpreter extends WasmHart implements Vocabulary<I64, I32> {
     this.#count();
     this.#next = f.openLoop();
     // The one test of each step: are there steps left? A replay shows none, so as to cost nothing else.
-    f.if(f.i32.eqz(f.get(this.#budget)), () => {
+    f.if(f.unlikely(f.i32.eqz(f.get(this.#budget))), () => {
       f.if(f.i32.eqz(f.get(this.#replay)), () => {
         this.#flush();
         f.return(f.const32(STATUS.leave));
@@ -239,9 +239,6 @@ class Interpreter extends WasmHart implements Vocabulary<I64, I32> {
     f.unreachable();
   }
 
-  protected get hart(): I32 {
-    return this.f.get(this.#hart);
-  }
   protected get context(): I64 {
     return this.f.get(this.#context);
   }
@@ -253,7 +250,7 @@ class Interpreter extends WasmHart implements Vocabulary<I64, I32> {
     const { f } = this;
     const pc = f.get(this.#pc);
     const { hit, page, code } = fetchLookUp(f, this.hart, pc);
-    f.if(f.i32.eqz(hit), () => {
+    f.if(f.unlikely(f.i32.eqz(hit)), () => {
       f.store("i64", this.hart, pc, SLOT.pc);
       this.#storeBudget();
       this.#afterSlowPath(f.call(this.imports.fetch, this.hart));
@@ -305,7 +302,7 @@ class Interpreter extends WasmHart implements Vocabulary<I64, I32> {
     const counter = f.keep(hashed);
     const count = f.keep(f.i32.add(f.load32(counter, this.options.countersOffset), f.const32(1)));
     f.store("i32", counter, count, this.options.countersOffset);
-    f.if(f.i32.geU(count, f.const32(this.options.threshold)), () => {
+    f.if(f.unlikely(f.i32.geU(count, f.const32(this.options.threshold))), () => {
       f.store("i32", counter, f.const32(0), this.options.countersOffset);
       f.run(this.imports.hot, this.hart, f.get(this.#entry));
     });
@@ -391,7 +388,8 @@ class Interpreter extends WasmHart implements Vocabulary<I64, I32> {
   ): void {
     const { f } = this;
     const { hit, host } = this.lookUp(address, size, tag);
-    f.if(aligned ? f.i32.and(hit(), this.isAligned(address, size)) : hit(), () => direct(host), () => {
+    const served = aligned ? f.i32.and(hit(), this.isAligned(address, size)) : hit();
+    f.if(f.likely(served), () => direct(host), () => {
       if (operand !== undefined) f.store("i64", this.hart, operand, SLOT.operands);
       this.#flush();
       const low = f.i32.wrap(address);
@@ -409,7 +407,7 @@ class Interpreter extends WasmHart implements Vocabulary<I64, I32> {
     this.#length = length;
     this.#fields = table.encodings[table.rows.indexOf(row)].fields;
     this.#float = row.float === true;
-    if (row.float) f.if(f.i32.eqz(this.#slot32(SLOT.fs)), () => this.#system("illegal"));
+    if (row.float) f.if(f.unlikely(f.i32.eqz(this.#slot32(SLOT.fs))), () => this.#system("illegal"));
     row.run(this);
     this.#step();
   }
@@ -427,7 +425,7 @@ class Interpreter extends WasmHart implements Vocabulary<I64, I32> {
       high,
       f.const32(this.#length),
     );
-    f.if(f.i32.eq(status, f.const32(STATUS.leave)), () => f.return(status));
+    f.if(f.unlikely(f.i32.eq(status, f.const32(STATUS.leave))), () => f.return(status));
     this.#reload();
     this.#resume();
   }
@@ -531,7 +529,7 @@ class Interpreter extends WasmHart implements Vocabulary<I64, I32> {
     if (this.#fields.has("rm")) {
       const given = f.keep(f.i32.and(f.i32.wrap(f.i64.shrU(f.get(this.#bits), f.const64(52))), f.const32(7)));
       rm = f.keep(f.select(f.i32.eq(given, f.const32(7)), this.#slot32(SLOT.frm), given));
-      f.if(f.i32.gtU(rm, f.const32(4)), () => this.#system("illegal"));
+      f.if(f.unlikely(f.i32.gtU(rm, f.const32(4))), () => this.#system("illegal"));
     }
     this.#dirtyFloat();
     return f.call(this.floats[op], this.hart, rm, a, b, c);

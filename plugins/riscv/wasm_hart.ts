@@ -4,15 +4,23 @@ import { type FETCH_TLB, PAGE_BYTES, SLOT, TLB } from "./layout.ts";
 import type { AccessSize, AmoFunction, Vocabulary } from "./vocabulary.ts";
 import type { FunctionBuilder } from "./wasm/function.ts";
 import { type I32, type I64, TYPE } from "./wasm/types.ts";
-import { WasmValues } from "./wasm_values.ts";
+import { type IntegerHelpers, WasmValues } from "./wasm_values.ts";
 
 /** The order in which slow paths number the A extension's functions. */
 export const AMO_FUNCTIONS: readonly AmoFunction[] = ["swap", "add", "xor", "and", "or", "min", "max", "minu", "maxu"];
 
 /** The part of the vocabulary that touches memory, for code that has a hart's block and its context at hand. */
 export abstract class WasmHart extends WasmValues {
-  /** The address of the hart's block, and the tag bits of the address space that data accesses see. */
-  protected abstract get hart(): I32;
+  /** For a function whose first parameter is the hart's block. */
+  constructor(f: FunctionBuilder, helpers: IntegerHelpers, readonly only: number | undefined) {
+    super(f, helpers);
+  }
+
+  /** The address of the hart's block. */
+  protected get hart(): I32 {
+    return hartBlock(this.f, 0, this.only);
+  }
+  /** The tag bits of the address space that data accesses see. */
   protected abstract get context(): I64;
 
   /**
@@ -103,6 +111,14 @@ export abstract class WasmHart extends WasmValues {
     const { f } = this;
     return f.i32.eqz(f.i32.and(f.i32.wrap(address), f.const32(size - 1)));
   }
+}
+
+/**
+ * The address of the present hart's block: a parameter of the function or, where there is but one hart, a constant.
+ * What lies at a constant address costs no check of bounds, which some hosts (Deno) make at every other access.
+ */
+export function hartBlock(f: FunctionBuilder, param: number, only: number | undefined): I32 {
+  return only === undefined ? f.get(f.param<typeof TYPE.i32>(param)) : f.const32(only);
 }
 
 /** The address, but for the table's own offset, of the entry for a virtual address; as in mmu.ts. */

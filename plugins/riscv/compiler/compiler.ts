@@ -16,6 +16,8 @@ import { analyse, type Structure, writeStructured } from "./structure.ts";
 
 /** Functions that regions call. */
 export interface RegionImports {
+  /** See {@linkcode hartBlock}. */
+  readonly only: number | undefined;
   readonly integers: IntegerHelpers;
   readonly floats: Readonly<Record<FpOp, Callee>>;
   /** See {@linkcode addTranslate}. */
@@ -82,7 +84,6 @@ export class RegionCompiler extends WasmHart implements Vocabulary<I64, I32> {
   /** Blocks that end with a call, and all blocks that control may come to behind it. */
   readonly #calls: { readonly call: number; readonly reaches: ReadonlySet<number> }[];
 
-  readonly #hart: Local<typeof TYPE.i32>;
   readonly #budget: Local<typeof TYPE.i32>;
   /** The virtual address of the page, and of where the region is left for. */
   readonly #page: Local<typeof TYPE.i64>;
@@ -111,7 +112,7 @@ export class RegionCompiler extends WasmHart implements Vocabulary<I64, I32> {
   readonly #tight: ReadonlySet<number>;
 
   constructor(f: FunctionBuilder, region: Region, imports: RegionImports) {
-    super(f, imports.integers);
+    super(f, imports.integers, imports.only);
     this.#imports = imports;
     this.#blocks = [...region.values()];
     this.#numbers = new Map(this.#blocks.map((block, i) => [block.offset, i]));
@@ -124,7 +125,6 @@ export class RegionCompiler extends WasmHart implements Vocabulary<I64, I32> {
       .filter((node) => this.#blocks[node].end.kind === "call")
       .map((call) => ({ call, reaches: this.#reachableFrom(call) }));
     this.#tight = this.#inTightLoops();
-    this.#hart = f.param(0);
     this.#budget = f.param(1);
     this.#page = f.local(TYPE.i64);
     this.#pc = f.local(TYPE.i64);
@@ -150,7 +150,7 @@ export class RegionCompiler extends WasmHart implements Vocabulary<I64, I32> {
     // Nothing is changed yet where there are too few steps left, or the floating-point unit is off.
     const refused = f.i32.ltS(f.get(this.#budget), f.const32(this.#longest[0]));
     const off = float ? f.i32.or(refused, f.i32.eqz(f.load32(this.hart, SLOT.fs))) : refused;
-    f.if(off, () => f.return(f.i32.xor(f.get(this.#budget), f.const32(-1))));
+    f.if(f.unlikely(off), () => f.return(f.i32.xor(f.get(this.#budget), f.const32(-1))));
     f.set(this.#page, f.i64.and(f.get(this.#pc), f.const64(-PAGE_BYTES)));
     this.#fill();
     this.#forgetPages();
@@ -301,7 +301,8 @@ export class RegionCompiler extends WasmHart implements Vocabulary<I64, I32> {
     this.#known = this.#knownBefore(node);
     this.#floatDirty = false;
     if (this.#structure.loops.has(node)) {
-      f.if(f.i32.ltS(f.get(this.#budget), f.const32(this.#longest[node])), () => this.#stopAt(this.#at(block.offset)));
+      const short = f.i32.ltS(f.get(this.#budget), f.const32(this.#longest[node]));
+      f.if(f.unlikely(short), () => this.#stopAt(this.#at(block.offset)));
     }
     this.#left = block.instructions.length;
     this.#addBudget(-this.#left);
@@ -354,9 +355,9 @@ export class RegionCompiler extends WasmHart implements Vocabulary<I64, I32> {
     f.store("i64", this.hart, f.get(this.#pc), SLOT.pc);
     const left = f.call<typeof TYPE.i32>(this.#imports.runTo, this.hart, f.get(this.#budget), back);
     const elsewhere = f.i64.ne(f.load64(this.hart, SLOT.pc), back);
-    f.if(f.i32.or(f.i32.ltS(left, f.const32(0)), elsewhere), () => f.return(left));
+    f.if(f.unlikely(f.i32.or(f.i32.ltS(left, f.const32(0)), elsewhere)), () => f.return(left));
     const rest = this.#longest[this.#numbers.get(next)!];
-    f.if(f.i32.ltS(left, f.const32(rest)), () => f.return(f.i32.xor(left, f.const32(-1))));
+    f.if(f.unlikely(f.i32.ltS(left, f.const32(rest))), () => f.return(f.i32.xor(left, f.const32(-1))));
     f.set(this.#budget, left);
     this.#fill();
     this.#forgetPages();
@@ -389,9 +390,6 @@ export class RegionCompiler extends WasmHart implements Vocabulary<I64, I32> {
 
   // ------------------------------------------------------------ memory
 
-  protected get hart(): I32 {
-    return this.f.get(this.#hart);
-  }
   protected get context(): I64 {
     return this.f.load64(this.hart, SLOT.dataContext);
   }
@@ -411,16 +409,17 @@ export class RegionCompiler extends WasmHart implements Vocabulary<I64, I32> {
     const access = tag === TLB.read ? ACCESS.load : ACCESS.store;
     const { page, addend } = this.#site(this.#fields.rs1, access);
     // The low bits take part: a misaligned access is looked up each time.
-    f.if(f.i64.ne(f.i64.and(address, f.const64(-PAGE_BYTES | size - 1)), f.get(page)), () => {
-      if (aligned) f.if(f.i32.eqz(this.isAligned(address, size)), () => this.#giveBack());
+    const elsewhere = f.i64.ne(f.i64.and(address, f.const64(-PAGE_BYTES | size - 1)), f.get(page));
+    f.if(f.unlikely(elsewhere), () => {
+      if (aligned) f.if(f.unlikely(f.i32.eqz(this.isAligned(address, size))), () => this.#giveBack());
       const translate = () => {
         const host = f.call<typeof TYPE.i32>(this.#imports.translate[access]!, this.hart, address, f.const32(size));
-        f.if(f.i32.eqz(host), () => this.#giveBack());
+        f.if(f.unlikely(f.i32.eqz(host)), () => this.#giveBack());
         f.set(addend, f.i32.sub(host, f.i32.wrap(address)));
       };
       if (this.#loops) { // a page at each turn, perhaps: worth the code of a look-up in place
         const { entry, hit } = this.lookUp(address, size, tag);
-        f.if(hit(), () => f.set(addend, f.load32(entry, SLOT.tlb + TLB.addend)), translate);
+        f.if(f.likely(hit()), () => f.set(addend, f.load32(entry, SLOT.tlb + TLB.addend)), translate);
       } else {
         translate();
       }
@@ -504,7 +503,7 @@ export class RegionCompiler extends WasmHart implements Vocabulary<I64, I32> {
     let rm: Value<typeof TYPE.i32> = f.const32(this.#has.has("rm") ? this.#fields.rm : 0);
     if (this.#has.has("rm") && this.#fields.rm > 4) {
       rm = f.keep(this.#fields.rm === 7 ? f.load32(this.hart, SLOT.frm) : rm);
-      f.if(f.i32.gtU(rm, f.const32(4)), () => this.#giveBack()); // reserved: illegal
+      f.if(f.unlikely(f.i32.gtU(rm, f.const32(4))), () => this.#giveBack()); // reserved: illegal
     }
     this.#dirtyFloat();
     return f.call(this.#imports.floats[op], this.hart, rm, a, b, c);

@@ -20,6 +20,8 @@ export interface JitOptions {
   readonly threshold: number;
   /** Bytes of WebAssembly that are kept. */
   readonly codeBytes: number;
+  /** See {@linkcode hartBlock}. */
+  readonly only: number | undefined;
 }
 
 /** Entries compiled together; fewer, when they have waited for that many runs of the engine, or the threshold's. */
@@ -89,7 +91,7 @@ export class Jit {
     if (!work.length) return;
     if (this.#free.length < work.length || this.#liveBytes > this.options.codeBytes) this.#evictAll();
     const module = new ModuleBuilder({ pages: this.memory.pages, shared: this.memory.shared, table: true });
-    const imports = importAll(module);
+    const imports = importAll(module, this.options.only);
     work.forEach(({ region }, i) => {
       const { params, results } = REGION_SIGNATURE;
       const { body } = module.function([...params], [...results], `r${i}`);
@@ -152,7 +154,7 @@ export class Jit {
 }
 
 /** Imports what regions share with the interpreter, and adds what each module has of its own. */
-function importAll(module: ModuleBuilder): RegionImports {
+function importAll(module: ModuleBuilder, only: number | undefined): RegionImports {
   const { i32, i64 } = TYPE;
   const table = <K extends string>(names: readonly K[], make: (name: K) => Callee) =>
     Object.fromEntries(names.map((name) => [name, make(name)])) as Record<K, Callee>;
@@ -162,8 +164,8 @@ function importAll(module: ModuleBuilder): RegionImports {
   };
   const refill = module.import("refill", [i32, i32, i32, i32, i32], [i32]);
   const translate = {
-    [ACCESS.load]: addTranslate(module, refill, ACCESS.load),
-    [ACCESS.store]: addTranslate(module, refill, ACCESS.store),
+    [ACCESS.load]: addTranslate(module, refill, ACCESS.load, only),
+    [ACCESS.store]: addTranslate(module, refill, ACCESS.store, only),
   };
-  return { ...imports, translate, runTo: addRunTo(module) };
+  return { ...imports, only, translate, runTo: addRunTo(module, only) };
 }

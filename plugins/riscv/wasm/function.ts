@@ -38,7 +38,13 @@ export interface SignatureIndex extends Signature {
 export type Label = number;
 
 // How an expression is emitted; any other number is the opcode of a plain instruction.
-const FORM = { const: -1, local: -2, load: -3, select: -4 } as const;
+const FORM = { const: -1, local: -2, load: -3, select: -4, hint: -5 } as const;
+
+/** A branch that mostly goes one way: the offset of its instruction in the function's body, and whether it is taken. */
+export interface BranchHint {
+  readonly offset: number;
+  readonly likely: boolean;
+}
 
 type TypeOf = { i32: I32; i64: I64; f32: F32; f64: F64; v128: V128 };
 type Unary = {
@@ -75,6 +81,7 @@ export class FunctionBuilder {
 
   readonly #code = new ByteBuffer();
   readonly #locals: ValueType[];
+  readonly #hints: BranchHint[] = [];
   readonly #free: Local[][] = [];
   #scratch: Local[] = [];
   #depth = 0;
@@ -141,6 +148,15 @@ export class FunctionBuilder {
   /** `condition ? a : b`; both are evaluated. */
   select<T extends ValueType>(condition: I32, a: Value<T>, b: Value<T>): Value<T> {
     return this.#node(FORM.select, this.#type[a] as ValueType, a, b, condition) as Value<T>;
+  }
+
+  /** A condition for `if` or `brIf` that mostly holds: hosts compile the other way out of line. */
+  likely(condition: I32): I32 {
+    return this.#node(FORM.hint, TYPE.i32, condition, 1) as I32;
+  }
+  /** A condition that mostly does not hold. */
+  unlikely(condition: I32): I32 {
+    return this.#node(FORM.hint, TYPE.i32, condition, 0) as I32;
   }
 
   /** Fused multiply-add on the first lane, if the host fuses (relaxed SIMD, `f64x2.relaxed_madd`). */
@@ -236,7 +252,7 @@ export class FunctionBuilder {
   }
 
   openIf(condition: I32): Label {
-    this.#emit(condition);
+    this.#emitCondition(condition);
     return this.#open(0x04);
   }
 
@@ -267,7 +283,7 @@ export class FunctionBuilder {
   }
 
   brIf(condition: I32, label: Label): void {
-    this.#emit(condition);
+    this.#emitCondition(condition);
     this.#code.byte(0x0d);
     this.#code.unsigned(this.#depth - label);
   }
@@ -294,8 +310,23 @@ export class FunctionBuilder {
     return this.#code.length;
   }
 
+  /** The hints that were given, for the module's section of branch hints. */
+  hints(): BranchHint[] {
+    const declarations = this.#declarations().length;
+    return this.#hints.map(({ offset, likely }) => ({ offset: offset + declarations, likely }));
+  }
+
   /** Writes the function's entry of the code section. */
   write(into: ByteBuffer): void {
+    const head = this.#declarations();
+    into.unsigned(head.length + this.#code.length + 1);
+    into.append(head.bytes);
+    into.append(this.#code.bytes);
+    into.byte(0x0b);
+  }
+
+  /** The declarations of the locals, in runs of one type. */
+  #declarations(): ByteBuffer {
     const head = new ByteBuffer();
     const declared = this.#locals.slice(this.signature.params.length);
     const runs: [number, ValueType][] = [];
@@ -308,10 +339,7 @@ export class FunctionBuilder {
       head.unsigned(count);
       head.byte(type);
     }
-    into.unsigned(head.length + this.#code.length + 1);
-    into.append(head.bytes);
-    into.append(this.#code.bytes);
-    into.byte(0x0b);
+    return head;
   }
 
   /** A plain instruction as a value; the operations by type are made of it. */
@@ -358,6 +386,13 @@ export class FunctionBuilder {
     this.#type = types;
   }
 
+  /** Emits the condition of the branch instruction that follows. */
+  #emitCondition(value: number): void {
+    if (this.#form[value] !== FORM.hint) return this.#emit(value);
+    this.#emit(this.#a[value]);
+    this.#hints.push({ offset: this.#code.length, likely: this.#b[value] === 1 });
+  }
+
   #emit(value: number): void {
     const code = this.#code;
     const form = this.#form[value];
@@ -366,6 +401,8 @@ export class FunctionBuilder {
     switch (form) {
       case FORM.const:
         return this.#emitConst(this.#type[value], a, b);
+      case FORM.hint:
+        return this.#emit(a);
       case FORM.local:
         code.byte(0x20);
         return code.unsigned(a);

@@ -1,4 +1,5 @@
-// A WebAssembly module under construction: types, imports, functions, exports (core specification 3.0, section 5.5).
+// A WebAssembly module under construction: types, imports, functions, exports (core specification 3.0, section 5.5; branch hints: the
+// code metadata framework, as of the branch hinting proposal).
 
 import { ByteBuffer } from "./bytes.ts";
 import { type Callee, FunctionBuilder, type Signature, type SignatureIndex } from "./function.ts";
@@ -52,13 +53,17 @@ export class ModuleBuilder {
   bytes(): Uint8Array<ArrayBuffer> {
     const out = new ByteBuffer();
     out.append(Uint8Array.of(0, 0x61, 0x73, 0x6d, 1, 0, 0, 0));
-    const section = (id: number, count: number, write: (into: ByteBuffer) => void) => {
+    const section = (id: number, count: number, write: (into: ByteBuffer) => void, name?: string) => {
       const body = new ByteBuffer();
+      if (name !== undefined) body.name(name);
       body.unsigned(count);
       write(body);
       out.byte(id);
       out.unsigned(body.length);
       out.append(body.bytes);
+    };
+    const custom = (name: string, count: number, write: (into: ByteBuffer) => void) => {
+      if (count) section(0, count, write, name);
     };
     section(1, this.#signatures.length, (s) => {
       for (const { params, results } of this.#signatures) {
@@ -93,6 +98,22 @@ export class ModuleBuilder {
         s.name(name);
         s.byte(0x00);
         s.unsigned(index);
+      }
+    });
+    const hinted = this.#functions.map(({ builder }, i) => ({
+      index: this.#imports.length + i,
+      hints: builder.hints(),
+    }))
+      .filter(({ hints }) => hints.length);
+    custom("metadata.code.branch_hint", hinted.length, (s) => {
+      for (const { index, hints } of hinted) {
+        s.unsigned(index);
+        s.unsigned(hints.length);
+        for (const { offset, likely } of hints) {
+          s.unsigned(offset);
+          s.unsigned(1);
+          s.byte(Number(likely));
+        }
       }
     });
     section(10, this.#functions.length, (s) => this.#functions.forEach((f) => f.builder.write(s)));

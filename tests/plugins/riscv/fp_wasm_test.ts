@@ -21,7 +21,7 @@ const HART = hartBase(0);
 function bench(fused: boolean): Bench {
   const module = new ModuleBuilder({ pages: 8, shared: false });
   const slow = module.import("slow", SLOW_PATH.params, SLOW_PATH.results);
-  const functions = addFloatFunctions(module, slow, fused);
+  const functions = addFloatFunctions(module, slow, { fused, only: undefined });
   for (const op of FP_OPS) {
     const callee = functions[op];
     const { body: f } = module.function([...callee.params], [...callee.results], op);

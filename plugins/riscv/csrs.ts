@@ -46,6 +46,9 @@ export const STORED_BY_NUMBER: readonly ({ readonly slot: number; readonly mask:
     return table;
   }, Array(0x1000).fill(undefined));
 
+/** The CSRs of floating point, by number. */
+export const CSR = { fflags: 0x001, frm: 0x002, fcsr: 0x003 } as const;
+
 /** The bits of mstatus that sstatus shows. */
 export const SSTATUS = STATUS.SIE | STATUS.SPIE | STATUS.SPP | STATUS.FS | STATUS.SUM | STATUS.MXR;
 export const UXL = 2n << 32n;
@@ -83,21 +86,21 @@ export const CSRS: readonly Csr[] = [
 
   // floating point
   {
-    number: 0x001,
+    number: CSR.fflags,
     name: "fflags",
     accessible: (h) => h.floatOn,
     read: (h) => BigInt(h.fcsr & 31),
     write: (h, value) => h.fcsr = h.fcsr & ~31 | low(value) & 31,
   },
   {
-    number: 0x002,
+    number: CSR.frm,
     name: "frm",
     accessible: (h) => h.floatOn,
     read: (h) => BigInt(h.fcsr >> 5),
     write: (h, value) => h.fcsr = h.fcsr & 31 | (low(value) & 7) << 5,
   },
   {
-    number: 0x003,
+    number: CSR.fcsr,
     name: "fcsr",
     accessible: (h) => h.floatOn,
     read: (h) => BigInt(h.fcsr),

@@ -75,10 +75,10 @@ class RiscvEngine implements Engine {
     this.#slow = new SlowMemory(memory, list, code, context.bus);
     const { pages, shared, countersOffset, originalsOffset } = memory;
     const threshold = config.compiler ? config.threshold : 2 ** 31;
+    const fused = hostFuses();
     const only = harts === 1 ? hartBase(0) : undefined;
     const module = new WebAssembly.Module(interpreterModule(handlers, {
-      ...{ pages, shared, countersOffset, originalsOffset, threshold, only },
-      fused: hostFuses(),
+      ...{ pages, shared, countersOffset, originalsOffset, threshold, only, fused },
     }));
     const table = new WebAssembly.Table({ element: "anyfunc", initial: MAX_REGIONS });
     const { fetch, decode, hot, crossing, load, store, loadReserved, storeConditional, amo, system } = this.#slow;
@@ -95,6 +95,7 @@ class RiscvEngine implements Engine {
       threshold,
       codeBytes: config.compiledCode,
       only,
+      fused,
     });
     this.#slow.onHot = (entry) => this.#jit.hot(entry);
     this.#run = instance.exports.run as (hart: number) => number;

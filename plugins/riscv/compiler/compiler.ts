@@ -5,13 +5,15 @@ import type { Decoded } from "../encoding.ts";
 import { INSTRUCTIONS } from "../instructions.ts";
 import { PAGE_BYTES, SLOT, TLB } from "../layout.ts";
 import type { Fields } from "../rows/row.ts";
+import { CSR } from "../csrs.ts";
 import type { FpOp } from "../softfloat.ts";
-import type { AccessSize, Vocabulary } from "../vocabulary.ts";
+import type { AccessSize, SystemCall, Vocabulary } from "../vocabulary.ts";
 import type { Callee, FunctionBuilder, Label } from "../wasm/function.ts";
-import { type I32, type I64, type Local, TYPE, type Value } from "../wasm/types.ts";
+import { type F32, type F64, type I32, type I64, type Local, TYPE, type ValueType } from "../wasm/types.ts";
 import { WasmHart } from "../wasm_hart.ts";
 import type { IntegerHelpers } from "../wasm_values.ts";
-import type { Block, BlockEnd, Region } from "./region.ts";
+import { exponentLimit, HostFloat } from "./host_float.ts";
+import { type Block, type BlockEnd, isFloatCsr, type Region } from "./region.ts";
 import { analyse, type Structure, writeStructured } from "./structure.ts";
 
 /** Functions that regions call. */
@@ -22,6 +24,8 @@ export interface RegionImports {
   readonly floats: Readonly<Record<FpOp, Callee>>;
   /** See {@linkcode addTranslate}. */
   readonly translate: { readonly [A in Access]?: Callee };
+  /** Whether the host's multiply-add rounds once. */
+  readonly fused: boolean;
   /** See {@linkcode addRunTo}. */
   readonly runTo: Callee;
 }
@@ -31,7 +35,8 @@ export interface RegionImports {
  * other is stored as it is written, and its local is a copy where it is known to be one.
  */
 interface Register {
-  readonly local: Local<typeof TYPE.i64>;
+  readonly local: Local<typeof TYPE.i64 | typeof TYPE.f64>;
+  readonly type: "i64" | "f64";
   readonly slot: number;
   readonly bit: bigint;
   readonly held: boolean;
@@ -105,6 +110,10 @@ export class RegionCompiler extends WasmHart implements Vocabulary<I64, I32> {
   /** A conditional branch's condition, until the block ends. */
   #condition?: I32;
   #floatDirty = false;
+  /** See {@linkcode exponentLimit}; whether anything in the region rounds. */
+  readonly #limit: Local<typeof TYPE.i32>;
+  #rounds = false;
+  readonly #hostFloat: HostFloat;
   /** How the present block ends. */
   #blockEnd: BlockEnd = { kind: "indirect" };
   /** Whether it is in a loop that calls nothing; the blocks that are. */
@@ -130,6 +139,8 @@ export class RegionCompiler extends WasmHart implements Vocabulary<I64, I32> {
     this.#pc = f.local(TYPE.i64);
     this.#stop = f.local(TYPE.i32);
     this.#where = f.local(TYPE.i32);
+    this.#limit = f.local(TYPE.i32);
+    this.#hostFloat = new HostFloat(f, () => f.get(this.#limit), imports.fused);
   }
 
   /** Writes the function. */
@@ -192,10 +203,12 @@ export class RegionCompiler extends WasmHart implements Vocabulary<I64, I32> {
     this.#blocks.forEach(({ instructions }, node) => {
       const loops = this.#tight.has(node);
       for (const { row, index, fields } of instructions) {
-        float ||= row.float === true;
+        const encoding = INSTRUCTIONS.encodings[index];
+        float ||= row.float === true || encoding.fields.has("csr");
+        this.#rounds ||= encoding.fields.has("rm");
         const access = ACCESSES[index];
         if (access !== undefined) this.#nameSite(fields.rs1, access);
-        for (const name of INSTRUCTIONS.encodings[index].fields) {
+        for (const name of encoding.fields) {
           const first = FIRST_REGISTER[name];
           if (first === undefined) continue;
           const register = fields[name] + first;
@@ -209,11 +222,12 @@ export class RegionCompiler extends WasmHart implements Vocabulary<I64, I32> {
     // Holding costs a load and a store on the way in and out, and around each call.
     const worthHolding = 4 * (1 + this.#calls.length);
     for (const register of used) {
-      const [list, n, slot] = register < FLOAT
-        ? [this.#x, register, SLOT.x] as const
-        : [this.#f, register - FLOAT, SLOT.f] as const;
+      const [list, n, slot, type] = register < FLOAT
+        ? [this.#x, register, SLOT.x, "i64"] as const
+        : [this.#f, register - FLOAT, SLOT.f, "f64"] as const;
       list[n] = {
-        local: f.local(TYPE.i64),
+        local: f.local(TYPE[type]),
+        type,
         slot: slot + 8 * n,
         bit: 1n << BigInt(register),
         held: looping.has(register) || writes[register] >= worthHolding,
@@ -239,32 +253,41 @@ export class RegionCompiler extends WasmHart implements Vocabulary<I64, I32> {
     return [...this.#x, ...this.#f].filter((register) => register?.held);
   }
 
-  /** Loads the registers that are held. */
-  #fill(): void {
+  #load({ local, slot, type }: Register): void {
     const { f } = this;
-    for (const { local, slot } of this.#held()) f.set(local, f.load64(this.hart, slot));
+    const value = f.load64(this.hart, slot);
+    f.set(local, type === "f64" ? f.f64.reinterpret(value) : value);
+  }
+
+  /** Loads the registers that are held, and what is known of rounding. */
+  #fill(): void {
+    for (const register of this.#held()) this.#load(register);
+    this.#readRounding();
   }
 
   /** Stores the registers that are held. */
   #spill(): void {
     const { f } = this;
-    for (const { written, slot, local } of this.#held()) if (written) f.store("i64", this.hart, f.get(local), slot);
+    for (const { written, slot, type, local } of this.#held()) {
+      if (written) f.store(type, this.hart, f.get(local), slot);
+    }
   }
 
   #read(register: Register): I64 {
     const { f } = this;
     if (!register.held && !(this.#known & register.bit)) {
-      f.set(register.local, f.load64(this.hart, register.slot));
+      this.#load(register);
       this.#known |= register.bit;
     }
-    return f.get(register.local);
+    const value = f.get(register.local);
+    return register.type === "f64" ? f.i64.reinterpret(value as F64) : value as I64;
   }
 
   #write(register: Register, value: I64): void {
     const { f } = this;
-    f.set(register.local, value);
+    f.set(register.local, register.type === "f64" ? f.f64.reinterpret(value) : value);
     if (register.held) return;
-    f.store("i64", this.hart, f.get(register.local), register.slot);
+    f.store(register.type, this.hart, f.get(register.local), register.slot);
     this.#known |= register.bit;
   }
 
@@ -479,8 +502,34 @@ export class RegionCompiler extends WasmHart implements Vocabulary<I64, I32> {
     else this.#leave(target);
   }
 
-  system(): void {
-    throw new Error("system instructions are the interpreter's");
+  /** Accesses to fflags, frm and fcsr; what else there is of system instructions is the interpreter's. */
+  system(call: SystemCall): void {
+    const { f } = this;
+    const { csr, rs1 } = this.#fields;
+    if (!call.startsWith("csr") || !isFloatCsr(csr)) throw new Error(`${call} is the interpreter's`);
+    const flags = f.load32(this.hart, SLOT.fflags);
+    const rounding = f.load32(this.hart, SLOT.frm);
+    const fcsr = f.i32.or(flags, f.i32.shl(rounding, f.const32(5)));
+    const old = f.keep(csr === CSR.fcsr ? fcsr : csr === CSR.frm ? rounding : flags);
+    const writes = call.startsWith("csrrw") || rs1 !== 0;
+    if (writes) {
+      const by = f.keep(call.endsWith("i") ? f.const32(rs1) : f.i32.wrap(this.rs1));
+      const value = f.keep(
+        call.startsWith("csrrw")
+          ? by
+          : call.startsWith("csrrs")
+          ? f.i32.or(old, by)
+          : f.i32.and(old, f.i32.xor(by, f.const32(-1))),
+      );
+      if (csr !== CSR.frm) f.store("i32", this.hart, f.i32.and(value, f.const32(31)), SLOT.fflags);
+      if (csr !== CSR.fflags) {
+        const rm = csr === CSR.fcsr ? f.i32.shrU(value, f.const32(5)) : value;
+        f.store("i32", this.hart, f.i32.and(rm, f.const32(7)), SLOT.frm);
+      }
+      this.#dirtyFloat();
+      this.#readRounding();
+    }
+    this.setRd(f.i64.extendUnsigned(old));
   }
 
   get fs1(): I64 {
@@ -500,13 +549,42 @@ export class RegionCompiler extends WasmHart implements Vocabulary<I64, I32> {
 
   fp(op: FpOp, a: I64, b: I64 = this.constant(0), c: I64 = this.constant(0)): I64 {
     const { f } = this;
-    let rm: Value<typeof TYPE.i32> = f.const32(this.#has.has("rm") ? this.#fields.rm : 0);
+    const host = this.#hostFloat.result(op, this.#has.has("rm") ? this.#fields.rm : 0, a, b, c);
+    if (!host) {
+      const exact = this.#float(op, a, b, c);
+      this.#dirtyFloat();
+      return exact;
+    }
+    const { type, value, holds } = host;
+    const result = f.temporary<ValueType>(type);
+    f.set(result, value);
+    if (holds) {
+      f.if(f.unlikely(f.i32.eqz(holds(f.get(result)))), () => {
+        const exact = this.#float(op, a, b, c);
+        f.set(result, type === TYPE.f64 ? f.f64.reinterpret(exact) : type === TYPE.f32 ? asSingle(f, exact) : exact);
+        if (this.#has.has("rm")) this.#readRounding();
+      });
+    }
+    this.#dirtyFloat();
+    if (type === TYPE.i64) return f.get(result) as I64;
+    if (type === TYPE.f64) return f.i64.reinterpret(f.get(result) as F64);
+    return f.i64.extendUnsigned(f.i32.reinterpret(f.get(result) as F32));
+  }
+
+  /** Calls the function of an operation. */
+  #float(op: FpOp, a: I64, b: I64, c: I64): I64 {
+    const { f } = this;
+    let rm: I32 = f.const32(this.#has.has("rm") ? this.#fields.rm : 0);
     if (this.#has.has("rm") && this.#fields.rm > 4) {
       rm = f.keep(this.#fields.rm === 7 ? f.load32(this.hart, SLOT.frm) : rm);
       f.if(f.unlikely(f.i32.gtU(rm, f.const32(4))), () => this.#giveBack()); // reserved: illegal
     }
-    this.#dirtyFloat();
     return f.call(this.#imports.floats[op], this.hart, rm, a, b, c);
+  }
+
+  /** Looks up what is known of rounding, where the region rounds. */
+  #readRounding(): void {
+    if (this.#rounds) this.f.set(this.#limit, exponentLimit(this.f, this.hart));
   }
 
   #getX(number: number): I64 {
@@ -519,4 +597,9 @@ export class RegionCompiler extends WasmHart implements Vocabulary<I64, I32> {
     this.#floatDirty = true;
     this.f.store("i32", this.hart, this.f.const32(3), SLOT.fs);
   }
+}
+
+/** The single whose bits are the low half. */
+function asSingle(f: FunctionBuilder, bits: I64): F32 {
+  return f.f32.reinterpret(f.i32.wrap(bits));
 }

@@ -22,6 +22,8 @@ export interface JitOptions {
   readonly codeBytes: number;
   /** See {@linkcode hartBlock}. */
   readonly only: number | undefined;
+  /** Whether the host's multiply-add rounds once. */
+  readonly fused: boolean;
 }
 
 /** Entries compiled together; fewer, when they have waited for that many runs of the engine, or the threshold's. */
@@ -91,7 +93,7 @@ export class Jit {
     if (!work.length) return;
     if (this.#free.length < work.length || this.#liveBytes > this.options.codeBytes) this.#evictAll();
     const module = new ModuleBuilder({ pages: this.memory.pages, shared: this.memory.shared, table: true });
-    const imports = importAll(module, this.options.only);
+    const imports = importAll(module, this.options);
     work.forEach(({ region }, i) => {
       const { params, results } = REGION_SIGNATURE;
       const { body } = module.function([...params], [...results], `r${i}`);
@@ -154,7 +156,7 @@ export class Jit {
 }
 
 /** Imports what regions share with the interpreter, and adds what each module has of its own. */
-function importAll(module: ModuleBuilder, only: number | undefined): RegionImports {
+function importAll(module: ModuleBuilder, { only, fused }: JitOptions): RegionImports {
   const { i32, i64 } = TYPE;
   const table = <K extends string>(names: readonly K[], make: (name: K) => Callee) =>
     Object.fromEntries(names.map((name) => [name, make(name)])) as Record<K, Callee>;
@@ -167,5 +169,5 @@ function importAll(module: ModuleBuilder, only: number | undefined): RegionImpor
     [ACCESS.load]: addTranslate(module, refill, ACCESS.load, only),
     [ACCESS.store]: addTranslate(module, refill, ACCESS.store, only),
   };
-  return { ...imports, only, translate, runTo: addRunTo(module, only) };
+  return { ...imports, only, fused, translate, runTo: addRunTo(module, only) };
 }

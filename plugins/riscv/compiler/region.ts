@@ -1,6 +1,7 @@
 // Regions: the control-flow graph of hot code within one page, as far as it has been reached before.
 
 import type { Decoded, InstructionTable } from "../encoding.ts";
+import { CSR } from "../csrs.ts";
 import { PAGE_BYTES } from "../layout.ts";
 
 /** Instructions of a region, at the most. */
@@ -31,18 +32,26 @@ export type Region = ReadonlyMap<number, Block>;
 /** Registers that hold return addresses: ra and t0 (unprivileged specification, table 3). */
 const LINK = [1, 5];
 const BRANCH = /^(beq|bne|blt|bge|bltu|bgeu)$/;
-/** What only the interpreter carries out, system instructions apart. */
-const INTERPRETED = /^(csr|ecall|ebreak|mret|sret|wfi|pause|sfence|sinval|fence\.i)/;
+/** What only the interpreter carries out; of the CSRs all but those of floating point. */
+const INTERPRETED = /^(ecall|ebreak|mret|sret|wfi|pause|sfence|sinval|fence\.i)/;
+const CSR_ACCESS = /^csr/;
+
+/** Whether a CSR is fflags, frm or fcsr. */
+export function isFloatCsr(csr: number): boolean {
+  return csr >= CSR.fflags && csr <= CSR.fcsr;
+}
 
 /** Instructions of one page, decoded on demand. */
 export class PageReader {
   readonly #interpreted: boolean[];
+  readonly #csr: boolean[];
   readonly #branch: boolean[];
   readonly #jal: number;
   readonly #jalr: number;
 
   constructor(readonly table: InstructionTable) {
     this.#interpreted = table.rows.map((row) => INTERPRETED.test(row.name));
+    this.#csr = table.rows.map((row) => CSR_ACCESS.test(row.name));
     this.#branch = table.rows.map((row) => BRANCH.test(row.name));
     this.#jal = table.indexOf("jal");
     this.#jalr = table.indexOf("jalr");
@@ -85,7 +94,7 @@ export class PageReader {
       while (offset >= 0 && offset < PAGE_BYTES && !decoded.has(offset) && reached(offset)) {
         if (decoded.size === MAX_INSTRUCTIONS) return decoded;
         const instruction = this.#decode(code, offset);
-        if (!instruction || this.#interpreted[instruction.index]) break;
+        if (!instruction || this.#isInterpreted(instruction)) break;
         decoded.set(offset, instruction);
         const end = this.#end(instruction, offset);
         if (end?.kind === "branch") work.push(end.taken);
@@ -101,6 +110,10 @@ export class PageReader {
     const half = code.getUint16(offset, true);
     if ((half & 3) !== 3) return this.table.decode(half);
     return offset + 4 > PAGE_BYTES ? undefined : this.table.decode(code.getInt32(offset, true));
+  }
+
+  #isInterpreted({ index, fields }: Decoded): boolean {
+    return this.#interpreted[index] || this.#csr[index] && !isFloatCsr(fields.csr);
   }
 
   /** How control goes on, for an instruction that may send it elsewhere. */

@@ -31,7 +31,8 @@ export function floatRows({ letter, fmt, sign }: Format): Row[] {
   const out = <X, C>(o: Vocabulary<X, C>, value: X): void => o.setFd(letter === "s" ? o.box(value) : value);
 
   const signOf = <X, C>(o: Vocabulary<X, C>, value: X): X => o.and(value, o.constant(sign));
-  const magnitude = <X, C>(o: Vocabulary<X, C>, value: X): X => o.and(value, o.constant(sign - 1n));
+  /** `value` with the sign of `like`: nothing to do where both are the same. */
+  const withSign = <X, C>(o: Vocabulary<X, C>, value: X, like: X): X => o.xor(value, signOf(o, o.xor(value, like)));
   const negated = <X, C>(o: Vocabulary<X, C>, value: X): X => o.xor(value, o.constant(sign));
 
   const binary = (name: "add" | "sub" | "mul" | "div", funct5: string): Row =>
@@ -65,8 +66,8 @@ export function floatRows({ letter, fmt, sign }: Format): Row[] {
     fused("fnmsub", "1001011", (o) => out(o, o.fp(`fma.${letter}`, negated(o, in1(o)), in2(o), in3(o)))),
     fused("fnmadd", "1001111", (o) => out(o, o.fp(`fma.${letter}`, negated(o, in1(o)), in2(o), negated(o, in3(o))))),
 
-    injection("fsgnj", "000", (o) => out(o, o.or(magnitude(o, in1(o)), signOf(o, in2(o))))),
-    injection("fsgnjn", "001", (o) => out(o, o.or(magnitude(o, in1(o)), signOf(o, o.not(in2(o)))))),
+    injection("fsgnj", "000", (o) => out(o, withSign(o, in1(o), in2(o)))),
+    injection("fsgnjn", "001", (o) => out(o, withSign(o, in1(o), o.not(in2(o))))),
     injection("fsgnjx", "010", (o) => out(o, o.xor(in1(o), signOf(o, in2(o))))),
 
     extremum("min", "000"),

@@ -204,6 +204,9 @@ export class FunctionBuilder {
 
   /** Stores at `address + offset`. */
   store(how: keyof typeof STORE, address: I32, value: Value, offset = 0): void {
+    if (how === "i64" && this.#form[value] === UNARY.i64.reinterpret[1]) {
+      return this.store("f64", address, this.#a[value] as Value, offset);
+    }
     this.#emit(address);
     this.#emit(value);
     const [opcode, align] = STORE[how];
@@ -344,10 +347,70 @@ export class FunctionBuilder {
 
   /** A plain instruction as a value; the operations by type are made of it. */
   instruction(opcode: number, result: ValueType, a: Value, b: Value | -1 = -1): Value {
-    return this.#node(opcode, result, a, b);
+    return this.#simpler(opcode, a, b) ?? this.#node(opcode, result, a, b);
   }
 
   // ------------------------------------------------------------ inside
+
+  /** What needs no instruction, or a simpler one: sums with zero, and bits that only change their type. */
+  #simpler(opcode: number, a: Value, b: Value | -1): Value | undefined {
+    switch (opcode) {
+      case BINARY.i64.add:
+        if (this.#isZero(a)) return b as Value;
+        return this.#isZero(b) ? a : undefined;
+      case BINARY.i64.xor:
+        return this.#simplerXor(a, b as Value);
+      case BINARY.i64.and:
+        if (this.#form[a] !== FORM.const || this.#form[b] !== FORM.const) return undefined;
+        return this.#node(FORM.const, TYPE.i64, this.#a[a] & this.#a[b], this.#b[a] & this.#b[b]);
+      case UNARY.i64.reinterpret[1]:
+        if (this.#form[a] === UNARY.f64.reinterpret[1]) return this.#a[a] as Value;
+        return this.#form[a] === FORM.load ? this.#load(TYPE.i64, "i64", this.#a[a] as I32, this.#b[a]) : undefined;
+      case UNARY.f64.reinterpret[1]:
+        return this.#asDouble(a);
+    }
+  }
+
+  #simplerXor(a: Value, b: Value): Value | undefined {
+    if (this.#isZero(b)) return a;
+    if (this.#isSame(a, b)) return this.const64(0);
+    const form = this.#form[b];
+    if (form !== BINARY.i64.xor && form !== BINARY.i64.and || !this.#isSame(a, this.#a[b] as Value)) return undefined;
+    const other = this.#b[b] as Value;
+    if (form === BINARY.i64.xor) return other; // a ⊕ (a ⊕ c) = c
+    if (this.#form[other] !== FORM.const) return undefined;
+    // a ⊕ (a ∧ c) = a ∧ ¬c
+    return this.i64.and(a as I64, this.#node(FORM.const, TYPE.i64, ~this.#a[other], ~this.#b[other]));
+  }
+
+  /** A double of these bits that needs no move between kinds of registers. */
+  #asDouble(bits: Value): Value | undefined {
+    const [form, a, b] = [this.#form[bits], this.#a[bits] as Value, this.#b[bits] as Value];
+    if (form === UNARY.i64.reinterpret[1]) return a;
+    if (form === FORM.load && this.#c[bits] === (LOAD.i64[0] << 8 | LOAD.i64[1])) {
+      return this.#load(TYPE.f64, "f64", a as I32, this.#b[bits]);
+    }
+    if (form !== BINARY.i64.xor && form !== BINARY.i64.and) return undefined;
+    if (this.#form[a] !== UNARY.i64.reinterpret[1] || this.#form[b] !== FORM.const) return undefined;
+    const double = this.#a[a] as F64;
+    const [low, high] = [this.#a[b], this.#b[b]];
+    if (form === BINARY.i64.xor) return low === 0 && high === 1 << 31 ? this.f64.neg(double) : undefined;
+    return low === -1 && high === 0x7fffffff ? this.f64.abs(double) : undefined;
+  }
+
+  #isZero(value: number): boolean {
+    return this.#form[value] === FORM.const && this.#a[value] === 0 && this.#b[value] === 0;
+  }
+
+  /** Whether two values are the same register's, or equal constants. */
+  #isSame(a: Value, b: Value): boolean {
+    if (a === b) return true;
+    const form = this.#form[a];
+    if (form !== this.#form[b]) return false;
+    if (form === UNARY.i64.reinterpret[1]) return this.#isSame(this.#a[a] as Value, this.#a[b] as Value);
+    if (form === FORM.const) return this.#a[a] === this.#a[b] && this.#b[a] === this.#b[b];
+    return form === FORM.local && this.#a[a] === this.#a[b];
+  }
 
   #open(opcode: number): Label {
     this.#code.byte(opcode);

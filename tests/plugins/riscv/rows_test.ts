@@ -3,6 +3,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { INSTRUCTIONS } from "../../../plugins/riscv/instructions.ts";
 import { SLOT } from "../../../plugins/riscv/layout.ts";
+import { FP_OPS, type FpOp } from "../../../plugins/riscv/softfloat.ts";
 import type { Fields, Row } from "../../../plugins/riscv/rows/row.ts";
 import { describeNext, difference } from "../../support/riscv_lockstep.ts";
 import { encode, EngineRig, OracleRig, RAM_BASE, type Rig } from "../../support/riscv_rig.ts";
@@ -138,6 +139,80 @@ Deno.test("rows agree with the oracle when they are compiled", () => {
     const { regions } = engine.engine.stats!();
     assert(regions > before, `${row.name} was not compiled`);
     before = regions;
+  }
+});
+
+Deno.test("compiled floating point gives the oracle's results and flags, whatever mode and flags stand before it", () => {
+  const [engine, oracle] = rigs({ threshold: 1 });
+  const random = new Operands(5);
+  const [RNE, RTZ, DYN] = [0, 1, 7];
+  for (const row of floats) {
+    const { fields } = INSTRUCTIONS.encodings[INSTRUCTIONS.indexOf(row.name)];
+    const registers = { rd: 12, rs1: 10, fd: 12, fs1: 10, fs2: 11, fs3: 13 };
+    const all = fields.has("rm") ? [RNE, DYN, RTZ].map((rm) => ({ ...registers, rm })) : [registers];
+    // The same register twice is what moves, absolute values and negations look like.
+    const programs = [...all, { ...all[0], fs2: 10 }].map((operands) =>
+      encode(
+        row.name,
+        Object.fromEntries(Object.entries(operands).filter(([name]) => fields.has(name as keyof Fields))),
+      )
+    );
+    const kind = /\.s(\.|$)/.test(row.name.replace(/^fcvt\.[sd]/, "")) ? "s" : "d";
+    const op = `${row.name.replace(/^fn?m(add|sub)/, "fma").slice(1)}` as FpOp;
+    for (const bits of new Set(programs)) {
+      const loop = [bits, encode("jal", { rd: 0, imm: -4 })];
+      for (const rig of [engine, oracle]) rig.program(CODE, loop);
+      for (let n = 0; n < 250; n++) {
+        const floats = FP_OPS.includes(op) && n % 2 ? random.triple(op) : [0, 1, 2].map(() => random.operand(kind));
+        const integer = BigInt.asIntN(64, random.operand(n % 2 ? "w" : "l"));
+        // Mostly what compiled code is made for; then each mode, with no flag and with others.
+        const fcsr = n % 3 ? 1 : random.below(5) << 5 | random.below(32);
+        for (const rig of [engine, oracle]) {
+          rig.hart.pc = BigInt(CODE);
+          rig.hart.set("fcsr", BigInt(fcsr));
+          rig.hart.setX(10, integer);
+          [10, 11, 13].forEach((number, i) =>
+            setFloat(rig, number, kind === "s" ? floats[i] - (1n << 32n) : BigInt.asIntN(64, floats[i]))
+          );
+          rig.run(2 * loop.length);
+        }
+        const found = difference(engine, oracle);
+        const operands = floats.map((value) => `0x${value.toString(16)}`);
+        assertEquals(
+          found,
+          undefined,
+          `${row.name} of ${operands} with fcsr ${fcsr}, instruction ${bits.toString(16)}`,
+        );
+      }
+    }
+  }
+});
+
+Deno.test("compiled accesses to fflags, frm and fcsr agree with the oracle, and with what is rounded behind them", () => {
+  const [engine, oracle] = rigs({ threshold: 1 });
+  const random = new Operands(6);
+  const inexact = encode("fdiv.d", { fd: 12, fs1: 10, fs2: 11, rm: 7 });
+  for (const name of ["csrrw", "csrrs", "csrrc", "csrrwi", "csrrsi", "csrrci"]) {
+    for (const csr of [1, 2, 3]) {
+      for (const [rd, rs1] of [[12, 10], [10, 10], [0, 10], [12, 0], [12, 17], [0, 4]]) {
+        const loop = [inexact, encode(name, { rd, rs1, csr }), inexact, encode("jal", { rd: 0, imm: -12 })];
+        for (const rig of [engine, oracle]) rig.program(CODE, loop);
+        for (let n = 0; n < 12; n++) {
+          const value = random.bits(n % 2 ? 8 : 64);
+          const fcsr = BigInt(random.below(5) << 5 | random.below(2));
+          for (const rig of [engine, oracle]) {
+            rig.hart.pc = BigInt(CODE);
+            rig.hart.set("fcsr", fcsr);
+            rig.hart.setX(10, BigInt.asIntN(64, value));
+            rig.hart.setX(17, 3n);
+            setFloat(rig, 10, 0x3ff0000000000000n);
+            setFloat(rig, 11, 0x4008000000000000n);
+            rig.run(3 * loop.length);
+          }
+          assertEquals(difference(engine, oracle), undefined, `${name} x${rd}, ${csr}, ${rs1}, round ${n}`);
+        }
+      }
+    }
   }
 });
 

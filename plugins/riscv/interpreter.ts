@@ -313,16 +313,15 @@ class Interpreter extends WasmHart implements Vocabulary<I64, I32> {
     const { f } = this;
     const index = f.keep(f.i32.wrap(f.i64.shrU(f.get(this.#bits), f.const64(32))));
     const pc = f.keep(this.pc);
-    f.store("i64", this.hart, pc, SLOT.pc);
     this.#refund();
     const nowhere = f.const64(1);
-    const left = f.call<typeof TYPE.i32>(this.runTo, this.hart, f.get(this.#budget), nowhere);
-    f.set(this.#pc, this.#slot64(SLOT.pc));
-    f.if(f.i32.geS(left, f.const32(0)), () => {
-      f.set(this.#budget, left);
+    const [left, to] = f.callMany(this.runTo, this.hart, f.get(this.#budget), f.const32(0), pc, nowhere);
+    f.set(this.#pc, to as I64);
+    f.if(f.i32.geS(left as I32, f.const32(0)), () => {
+      f.set(this.#budget, left as I32);
       f.br(this.#goto);
     });
-    f.set(this.#budget, f.i32.xor(left, f.const32(-1)));
+    f.set(this.#budget, f.i32.xor(left as I32, f.const32(-1)));
     const elsewhere = f.i32.or(f.i64.ne(f.get(this.#pc), pc), f.i32.eqz(f.get(this.#budget)));
     f.brIf(elsewhere, this.#goto);
     f.set(this.#budget, f.i32.sub(f.get(this.#budget), f.const32(1)));

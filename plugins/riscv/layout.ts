@@ -34,8 +34,6 @@ export const SLOT = {
   reservation: 0x264,
   /** Current privilege (i32). */
   privilege: 0x268,
-  /** How many `runTo` are under way (i32). */
-  depth: 0x26c,
   /** CSRs that are plain storage, 8 bytes each. */
   csr: 0x280,
   tlb: 0x1000,

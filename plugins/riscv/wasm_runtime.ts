@@ -7,43 +7,49 @@ import type { ModuleBuilder } from "./wasm/module.ts";
 import { type I32, type I64, TYPE } from "./wasm/types.ts";
 import { hartBlock, tableEntry } from "./wasm_hart.ts";
 
-/** A compiled region's signature: (hart, budget) → the budget left, or its complement if the interpreter must go on. */
-export const REGION_SIGNATURE = { params: [TYPE.i32, TYPE.i32], results: [TYPE.i32] } as const;
+/**
+ * A compiled region's signature: (hart, budget, depth of calls, pc) → the budget left, or its complement if the
+ * interpreter must go on, and where the hart is then.
+ */
+export const REGION_SIGNATURE = {
+  params: [TYPE.i32, TYPE.i32, TYPE.i32, TYPE.i64],
+  results: [TYPE.i32, TYPE.i64],
+} as const;
 
 /** Calls of compiled code inside of each other, at the most: then the interpreter goes on, and the stack unwinds. */
-const MAX_DEPTH = 100;
+export const MAX_DEPTH = 200;
 
 /**
- * Adds `runTo(hart, budget, address)`: runs compiled regions from the hart's pc on until control comes to the address,
+ * Adds `runTo(hart, budget, depth, pc, address)`: runs compiled regions from pc on until control comes to the address,
  * to code that is not compiled, or to a region that stops. Gives what the last region gave.
  */
 export function addRunTo(module: ModuleBuilder, only: number | undefined): Callee {
   const region = module.signature([...REGION_SIGNATURE.params], [...REGION_SIGNATURE.results]);
-  const { callee, body: f } = module.function([TYPE.i32, TYPE.i32, TYPE.i64], [TYPE.i32]);
+  const { callee, body: f } = module.function([...REGION_SIGNATURE.params, TYPE.i64], [...REGION_SIGNATURE.results]);
   const hart = hartBlock(f, 0, only);
   const budget = f.param<typeof TYPE.i32>(1);
-  const address = f.get(f.param<typeof TYPE.i64>(2));
+  const depth = f.get(f.param<typeof TYPE.i32>(2));
+  const pc = f.param<typeof TYPE.i64>(3);
+  const address = f.get(f.param<typeof TYPE.i64>(4));
   const bits = f.local(TYPE.i64);
-  const setDepth = (by: number) =>
-    f.store("i32", hart, f.i32.add(f.load32(hart, SLOT.depth), f.const32(by)), SLOT.depth);
-  f.if(f.unlikely(f.i32.geU(f.load32(hart, SLOT.depth), f.const32(MAX_DEPTH))), () => f.return(f.get(budget)));
-  setDepth(1);
   const done = f.openBlock();
+  f.brIf(f.unlikely(f.i32.geU(depth, f.const32(MAX_DEPTH))), done);
   const again = f.openLoop();
-  const pc = f.keep(f.load64(hart, SLOT.pc));
-  const { hit, code } = fetchLookUp(f, hart, pc);
+  const { hit, code } = fetchLookUp(f, hart, f.get(pc));
   f.brIf(f.unlikely(f.i32.eqz(hit)), done);
-  f.set(bits, f.load64(entryOf(f, code(), pc)));
+  f.set(bits, f.load64(entryOf(f, code(), f.get(pc))));
   const op = f.i32.and(f.i32.wrap(f.get(bits)), f.const32(2 ** CODE.opBits - 1));
   f.brIf(f.unlikely(f.i32.ne(op, f.const32(COMPILED))), done);
   const index = f.i32.wrap(f.i64.shrU(f.get(bits), f.const64(32)));
-  f.set(budget, f.callIndirect<typeof TYPE.i32>(region, index, hart, f.get(budget)));
+  const deeper = f.i32.add(depth, f.const32(1));
+  const [left, next] = f.callIndirect(region, index, hart, f.get(budget), deeper, f.get(pc));
+  f.set(budget, left as I32);
+  f.set(pc, next as I64);
   f.brIf(f.i32.ltS(f.get(budget), f.const32(0)), done);
-  f.brIf(f.i64.ne(f.load64(hart, SLOT.pc), address), again);
+  f.brIf(f.i64.ne(f.get(pc), address), again);
   f.close();
   f.close();
-  setDepth(-1);
-  f.return(f.get(budget));
+  f.return(f.get(budget), f.get(pc));
   f.unreachable();
   return callee;
 }

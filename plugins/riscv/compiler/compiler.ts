@@ -9,8 +9,9 @@ import { CSR } from "../csrs.ts";
 import type { FpOp } from "../softfloat.ts";
 import type { AccessSize, SystemCall, Vocabulary } from "../vocabulary.ts";
 import type { Callee, FunctionBuilder, Label } from "../wasm/function.ts";
-import { type F32, type F64, type I32, type I64, type Local, TYPE, type ValueType } from "../wasm/types.ts";
+import { type F32, type F64, type I32, type I64, type Local, TYPE, type Value, type ValueType } from "../wasm/types.ts";
 import { WasmHart } from "../wasm_hart.ts";
+import { MAX_DEPTH } from "../wasm_runtime.ts";
 import type { IntegerHelpers } from "../wasm_values.ts";
 import { exponentLimit, HostFloat } from "./host_float.ts";
 import { type Block, type BlockEnd, isFloatCsr, type Region } from "./region.ts";
@@ -90,6 +91,8 @@ export class RegionCompiler extends WasmHart implements Vocabulary<I64, I32> {
   readonly #calls: { readonly call: number; readonly reaches: ReadonlySet<number> }[];
 
   readonly #budget: Local<typeof TYPE.i32>;
+  /** How many calls of compiled code are under way. */
+  readonly #depth: Local<typeof TYPE.i32>;
   /** The virtual address of the page, and of where the region is left for. */
   readonly #page: Local<typeof TYPE.i64>;
   readonly #pc: Local<typeof TYPE.i64>;
@@ -120,7 +123,13 @@ export class RegionCompiler extends WasmHart implements Vocabulary<I64, I32> {
   #loops = false;
   readonly #tight: ReadonlySet<number>;
 
-  constructor(f: FunctionBuilder, region: Region, imports: RegionImports) {
+  /** `neighbour` gives the function of the region that starts at an offset of the page, if it is in this module. */
+  constructor(
+    f: FunctionBuilder,
+    region: Region,
+    imports: RegionImports,
+    readonly neighbour: (offset: number) => Callee | undefined,
+  ) {
     super(f, imports.integers, imports.only);
     this.#imports = imports;
     this.#blocks = [...region.values()];
@@ -136,7 +145,8 @@ export class RegionCompiler extends WasmHart implements Vocabulary<I64, I32> {
     this.#tight = this.#inTightLoops();
     this.#budget = f.param(1);
     this.#page = f.local(TYPE.i64);
-    this.#pc = f.local(TYPE.i64);
+    this.#depth = f.param(2);
+    this.#pc = f.param(3);
     this.#stop = f.local(TYPE.i32);
     this.#where = f.local(TYPE.i32);
     this.#limit = f.local(TYPE.i32);
@@ -157,11 +167,10 @@ export class RegionCompiler extends WasmHart implements Vocabulary<I64, I32> {
     }
     const float = this.#nameRegisters();
 
-    f.set(this.#pc, f.load64(this.hart, SLOT.pc));
     // Nothing is changed yet where there are too few steps left, or the floating-point unit is off.
     const refused = f.i32.ltS(f.get(this.#budget), f.const32(this.#longest[0]));
     const off = float ? f.i32.or(refused, f.i32.eqz(f.load32(this.hart, SLOT.fs))) : refused;
-    f.if(f.unlikely(off), () => f.return(f.i32.xor(f.get(this.#budget), f.const32(-1))));
+    f.if(f.unlikely(off), () => f.return(f.i32.xor(f.get(this.#budget), f.const32(-1)), f.get(this.#pc)));
     f.set(this.#page, f.i64.and(f.get(this.#pc), f.const64(-PAGE_BYTES)));
     this.#fill();
     this.#forgetPages();
@@ -186,8 +195,7 @@ export class RegionCompiler extends WasmHart implements Vocabulary<I64, I32> {
     f.set(this.#stop, f.const32(-1));
     f.close();
     this.#spill();
-    f.store("i64", this.hart, f.get(this.#pc), SLOT.pc);
-    f.return(f.i32.xor(f.get(this.#budget), f.get(this.#stop)));
+    f.return(f.i32.xor(f.get(this.#budget), f.get(this.#stop)), f.get(this.#pc));
     f.unreachable();
   }
 
@@ -355,7 +363,7 @@ export class RegionCompiler extends WasmHart implements Vocabulary<I64, I32> {
     };
     if (end.kind === "goto") go(end.next);
     if (end.kind === "call" && this.#comesBack(end)) {
-      this.#call(end.next);
+      this.#call(end);
       go(end.next);
     }
     if (end.kind === "branch") {
@@ -370,18 +378,34 @@ export class RegionCompiler extends WasmHart implements Vocabulary<I64, I32> {
     return end.kind === "call" && this.#numbers.has(end.next);
   }
 
-  /** Calls the guest function at `pc`, and leaves the region unless it returns to `next`. */
-  #call(next: number): void {
+  /** Calls the guest function at `pc`, and leaves the region unless it returns to the block behind. */
+  #call({ next, target }: BlockEnd & { kind: "call" }): void {
     const { f } = this;
     const back = f.keep(this.#at(next));
     this.#spill();
-    f.store("i64", this.hart, f.get(this.#pc), SLOT.pc);
-    const left = f.call<typeof TYPE.i32>(this.#imports.runTo, this.hart, f.get(this.#budget), back);
-    const elsewhere = f.i64.ne(f.load64(this.hart, SLOT.pc), back);
-    f.if(f.unlikely(f.i32.or(f.i32.ltS(left, f.const32(0)), elsewhere)), () => f.return(left));
-    const rest = this.#longest[this.#numbers.get(next)!];
-    f.if(f.unlikely(f.i32.ltS(left, f.const32(rest))), () => f.return(f.i32.xor(left, f.const32(-1))));
-    f.set(this.#budget, left);
+    const state = (depth: I32) => [this.hart, f.get(this.#budget), depth, f.get(this.#pc)];
+    const take = ([left, pc]: Value[]) => {
+      f.set(this.#budget, left as I32);
+      f.set(this.#pc, pc as I64);
+    };
+    const missed = () => f.i32.or(f.i32.ltS(f.get(this.#budget), f.const32(0)), f.i64.ne(f.get(this.#pc), back));
+    const leaveIf = (condition: I32) =>
+      f.if(f.unlikely(condition), () => f.return(f.get(this.#budget), f.get(this.#pc)));
+    const runTo = () => take(f.callMany(this.#imports.runTo, ...state(f.get(this.#depth)), back));
+    const neighbour = target === undefined ? undefined : this.neighbour(target);
+    if (neighbour) {
+      leaveIf(f.i32.geU(f.get(this.#depth), f.const32(MAX_DEPTH)));
+      take(f.callMany(neighbour, ...state(f.i32.add(f.get(this.#depth), f.const32(1)))));
+      f.if(f.unlikely(missed()), () => {
+        f.if(f.i32.geS(f.get(this.#budget), f.const32(0)), runTo);
+        leaveIf(missed());
+      });
+    } else {
+      runTo();
+      leaveIf(missed());
+    }
+    const rest = f.i32.ltS(f.get(this.#budget), f.const32(this.#longest[this.#numbers.get(next)!]));
+    f.if(f.unlikely(rest), () => f.return(f.i32.xor(f.get(this.#budget), f.const32(-1)), f.get(this.#pc)));
     this.#fill();
     this.#forgetPages();
   }

@@ -94,10 +94,12 @@ export class Jit {
     if (this.#free.length < work.length || this.#liveBytes > this.options.codeBytes) this.#evictAll();
     const module = new ModuleBuilder({ pages: this.memory.pages, shared: this.memory.shared, table: true });
     const imports = importAll(module, this.options);
-    work.forEach(({ region }, i) => {
-      const { params, results } = REGION_SIGNATURE;
-      const { body } = module.function([...params], [...results], `r${i}`);
-      new RegionCompiler(body, region, imports).write();
+    const { params, results } = REGION_SIGNATURE;
+    const functions = work.map((_, i) => module.function([...params], [...results], `r${i}`));
+    work.forEach(({ page, region }, i) => {
+      const neighbour = (offset: number) =>
+        functions[work.findIndex((other) => other.page === page && other.entry === page + offset * 4)]?.callee;
+      new RegionCompiler(functions[i].body, region, imports, neighbour).write();
     });
     const bytes = module.bytes();
     this.modules++;
@@ -106,12 +108,10 @@ export class Jit {
     const instance = new WebAssembly.Instance(new WebAssembly.Module(bytes), {
       env: { ...this.functions, memory: this.memory.wasm, table: this.table },
     });
-    work.forEach(({ entry, page }, i) =>
-      this.#install(entry, page, instance.exports[`r${i}`] as (hart: number, budget: number) => number)
-    );
+    work.forEach(({ entry, page }, i) => this.#install(entry, page, instance.exports[`r${i}`] as CallableFunction));
   }
 
-  #install(entry: number, page: number, region: (hart: number, budget: number) => number): void {
+  #install(entry: number, page: number, region: CallableFunction): void {
     const index = this.#free.pop()!;
     this.table.set(index, region);
     this.#entries[index] = entry;

@@ -13,8 +13,8 @@ export type BlockEnd =
   | { readonly kind: "branch"; readonly taken: number; readonly next: number }
   /** To `next`, by a jump or by falling through. */
   | { readonly kind: "goto"; readonly next: number }
-  /** A call, to wherever the last instruction goes; the callee returns to `next`. */
-  | { readonly kind: "call"; readonly next: number }
+  /** A call, to `target` or else to wherever the last instruction goes; the callee returns to `next`. */
+  | { readonly kind: "call"; readonly next: number; readonly target?: number }
   /** To an address that the last instruction computes. */
   | { readonly kind: "indirect" };
 
@@ -121,7 +121,8 @@ export class PageReader {
     if (this.#branch[index]) return { kind: "branch", taken: offset + fields.imm, next: offset + length };
     const isCall = LINK.includes(fields.rd);
     if (index === this.#jal) {
-      return isCall ? { kind: "call", next: offset + length } : { kind: "goto", next: offset + fields.imm };
+      const target = offset + fields.imm;
+      return isCall ? { kind: "call", next: offset + length, target } : { kind: "goto", next: target };
     }
     if (index === this.#jalr) return isCall ? { kind: "call", next: offset + length } : { kind: "indirect" };
     return undefined;

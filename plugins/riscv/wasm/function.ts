@@ -218,10 +218,13 @@ export class FunctionBuilder {
   /** Calls a function with one result, and holds it in a temporary. */
   call<T extends ValueType = ValueType>(callee: Callee, ...args: Value[]): Value<T> {
     this.run(callee, ...args);
-    const local = this.temporary(callee.results[0] as T);
-    this.#code.byte(0x21);
-    this.#code.unsigned(local);
-    return this.get(local);
+    return this.#hold(callee)[0] as Value<T>;
+  }
+
+  /** Calls a function, and holds its results in temporaries. */
+  callMany(callee: Callee, ...args: Value[]): Value[] {
+    this.run(callee, ...args);
+    return this.#hold(callee);
   }
 
   /** Calls a function, leaving its results (none, mostly) on the stack. */
@@ -231,17 +234,24 @@ export class FunctionBuilder {
     this.#code.unsigned(callee.index);
   }
 
-  /** Calls the function at `index` of the module's table, with one result, and holds it in a temporary. */
-  callIndirect<T extends ValueType = ValueType>(type: SignatureIndex, index: I32, ...args: Value[]): Value<T> {
+  /** Calls the function at `index` of the module's table, and holds its results in temporaries. */
+  callIndirect(type: SignatureIndex, index: I32, ...args: Value[]): Value[] {
     for (const arg of args) this.#emit(arg);
     this.#emit(index);
     this.#code.byte(0x11);
     this.#code.unsigned(type.index);
     this.#code.unsigned(0);
-    const local = this.temporary(type.results[0] as T);
-    this.#code.byte(0x21);
-    this.#code.unsigned(local);
-    return this.get(local);
+    return this.#hold(type);
+  }
+
+  /** Takes a call's results from the stack, the last one first. */
+  #hold({ results }: Signature): Value[] {
+    const locals = results.map((type) => this.temporary(type));
+    for (const local of locals.toReversed()) {
+      this.#code.byte(0x21);
+      this.#code.unsigned(local);
+    }
+    return locals.map((local) => this.get(local));
   }
 
   /** Opens a block, to be left forwards by `br`. */
@@ -299,8 +309,8 @@ export class FunctionBuilder {
     this.#code.unsigned(this.#depth - otherwise);
   }
 
-  return(value?: Value): void {
-    if (value !== undefined) this.#emit(value);
+  return(...values: Value[]): void {
+    for (const value of values) this.#emit(value);
     this.#code.byte(0x0f);
   }
 

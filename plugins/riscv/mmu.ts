@@ -40,7 +40,7 @@ export class Mmu {
   #space: Int32Array = new Int32Array(16);
   #contexts = 0;
   /** The superpages that may be in the TLB, by level. */
-  readonly #superpages: (Set<number> | undefined)[] = [];
+  readonly #superpages: readonly Set<number>[] = Array.from({ length: LEVELS[10] }, () => new Set<number>());
   /** TLB entries of user pages that S-mode reached by SUM. */
   readonly #userEntries = new Set<number>();
   #level = 0;
@@ -89,7 +89,7 @@ export class Mmu {
     this.flushFetch();
     this.#spaces.clear();
     this.#contexts = 0;
-    this.#superpages.length = 0;
+    for (const known of this.#superpages) known.clear();
     this.#userEntries.clear();
     this.#useSpace();
   }
@@ -124,7 +124,7 @@ export class Mmu {
     };
     forget(this.#entry(low));
     i64[this.#fetchEntry(low) >> 3] = -1n;
-    if (!this.#superpages.some((known, level) => known?.has(superpage(low, high, level)))) return;
+    if (!this.#forgetSuperpages(low, high)) return;
     this.flushFetch();
     const first = this.base + SLOT.tlb;
     for (let entry = first; entry < first + TLB.entries * TLB.bytes; entry += TLB.bytes) {
@@ -234,7 +234,16 @@ export class Mmu {
 
   /** The last translation was by a superpage, perhaps: a fence of any of its pages concerns all. */
   #noteSuperpage(low: number, high: number): void {
-    if (this.#level) (this.#superpages[this.#level] ??= new Set()).add(superpage(low, high, this.#level));
+    if (this.#level) this.#superpages[this.#level].add(superpage(low, high, this.#level));
+  }
+
+  /** None of the superpages that hold an address is in the TLB from now on; whether one may be yet. */
+  #forgetSuperpages(low: number, high: number): boolean {
+    let any = false;
+    for (let level = 1; level < this.#superpages.length; level++) {
+      any = this.#superpages[level].delete(superpage(low, high, level)) || any;
+    }
+    return any;
   }
 
   #entry(low: number): number {
@@ -297,7 +306,8 @@ export class Mmu {
 /** The number of the superpage of a level that holds an address. */
 function superpage(low: number, high: number, level: number): number {
   const shift = 12 + 9 * level;
-  return shift < 32 ? (high & 0xfffff) * 2 ** (32 - shift) + (low >>> shift) : high >>> shift - 32;
+  // No more bits than Sv57 translates: all the others equal the highest of these.
+  return shift < 32 ? (high & 0x1ffffff) * 2 ** (32 - shift) + (low >>> shift) : high >>> shift - 32;
 }
 
 function permits(pte: number, access: Access, { mode, sum, mxr }: Regime): boolean {

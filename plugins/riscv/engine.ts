@@ -21,6 +21,7 @@ import { INSTRUCTIONS, ISA } from "./instructions.ts";
 import { Handlers, interpreterModule } from "./interpreter.ts";
 import { CODE, hartBase, SLOT } from "./layout.ts";
 import { EngineMemory } from "./memory.ts";
+import { SCHEMES } from "./mmu.ts";
 import { SlowMemory } from "./slow_paths.ts";
 
 /** Steps a hart makes before the next one has its turn. */
@@ -31,8 +32,8 @@ const LEAST_CODE_BYTES = 2 * CODE.pageBytes;
 interface Config {
   /** Memory for predecoded code. */
   codeCache: number;
-  /** The most levels of page tables that the device tree offers: fewer are walked faster. All modes are there. */
-  mmu: "sv39" | "sv48" | "sv57";
+  /** The largest scheme of translation: one with fewer levels of page tables is walked faster. */
+  mmu: keyof typeof SCHEMES;
   /** Whether hot code is compiled, after how many entries, and how much WebAssembly is kept. */
   compiler: boolean;
   threshold: number;
@@ -232,7 +233,7 @@ class RiscvEngine implements Engine {
   }
 
   #hartContext(index: number): HartContext {
-    const { clock, timebase, firmware } = this.#context;
+    const { clock, timebase, firmware, config } = this.#context;
     const nanosPerTick = 1e9 / timebase;
     return {
       ticks: () => BigInt(Math.floor(clock.now / nanosPerTick)),
@@ -241,6 +242,7 @@ class RiscvEngine implements Engine {
         const nanos = Math.ceil(Number(ticks) * nanosPerTick);
         return Number.isSafeInteger(nanos) ? nanos : undefined;
       },
+      pageTableLevels: SCHEMES[config.mmu],
       firmware: firmware && ((hart) => firmware.call(hart)),
     };
   }

@@ -21,6 +21,8 @@ export interface HartContext {
   /** Arms the alarm of `stimecmp` for a number of ticks, or disarms it. */
   readonly alarm: Alarm;
   deadline(ticks: bigint): number | undefined;
+  /** The most levels of page tables that satp takes. */
+  readonly pageTableLevels: number;
   /** Serves an environment call from S-mode; absent if the guest has firmware of its own. */
   firmware?(hart: number): void;
 }
@@ -88,7 +90,7 @@ export class RiscvHart implements Hart {
     this.base = hartBase(index);
     this.#i32 = memory.i32;
     this.#i64 = memory.i64;
-    this.mmu = new Mmu(memory, this.base, this.pmp, watch);
+    this.mmu = new Mmu(memory, this.base, this.pmp, watch, context.pageTableLevels);
     this.reset();
   }
 

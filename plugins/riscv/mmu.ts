@@ -9,6 +9,9 @@ const PTE = { V: 1, R: 2, W: 4, X: 8, U: 16, G: 32, A: 64, D: 128 } as const;
 /** Levels of page tables by satp.MODE; 0 is no translation. */
 const LEVELS: Record<number, number> = { 0: 0, 8: 3, 9: 4, 10: 5 };
 
+/** The schemes of translation, by their names in device trees, and their levels of page tables. */
+export const SCHEMES = { sv39: 3, sv48: 4, sv57: 5 } as const;
+
 /** The regime an access is made under: what, besides the address space, decides on permissions. */
 export interface Regime {
   mode: Mode;
@@ -52,6 +55,8 @@ export class Mmu {
     readonly base: number,
     readonly pmp: Pmp,
     readonly watch: PageWatch,
+    /** The largest of the schemes that satp takes, as the number of its levels. */
+    readonly maxLevels: number,
   ) {
     this.flushAll();
   }
@@ -63,7 +68,7 @@ export class Mmu {
   /** Writes satp; a mode that is not there leaves it as it is. ASIDs have 16 bits. */
   set satp(value: bigint) {
     const levels = LEVELS[Number(value >> 60n & 15n)];
-    if (levels === undefined) return;
+    if (levels === undefined || levels > this.maxLevels) return;
     this.#satp = value;
     this.#levels = levels;
     this.#root = Number(value & 0xfff_ffff_ffffn) * PAGE_BYTES;

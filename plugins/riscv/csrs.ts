@@ -123,8 +123,8 @@ export const CSRS: readonly Csr[] = [
   {
     number: 0x104,
     name: "sie",
-    read: (h) => BigInt(h.state.mie & h.state.mideleg),
-    write: (h, value) => h.state.mie = h.state.mie & ~h.state.mideleg | low(value) & h.state.mideleg,
+    read: (h) => BigInt(h.mie & h.mideleg),
+    write: (h, value) => h.mie = h.mie & ~h.mideleg | low(value) & h.mideleg,
   },
   {
     number: 0x106,
@@ -141,8 +141,8 @@ export const CSRS: readonly Csr[] = [
   {
     number: 0x144,
     name: "sip",
-    read: (h) => BigInt(h.pending & h.state.mideleg),
-    write: (h, value) => h.writePending(low(value), h.state.mideleg & 2),
+    read: (h) => BigInt(h.pending & h.mideleg),
+    write: (h, value) => h.writePending(low(value), h.mideleg & 2),
   },
   {
     number: 0x14d,
@@ -175,20 +175,20 @@ export const CSRS: readonly Csr[] = [
   {
     number: 0x302,
     name: "medeleg",
-    read: (h) => BigInt(h.state.medeleg),
-    write: (h, value) => h.state.medeleg = low(value) & EXCEPTIONS,
+    read: (h) => BigInt(h.medeleg),
+    write: (h, value) => h.medeleg = low(value) & EXCEPTIONS,
   },
   {
     number: 0x303,
     name: "mideleg",
-    read: (h) => BigInt(h.state.mideleg),
-    write: (h, value) => h.state.mideleg = low(value) & S_INTERRUPTS,
+    read: (h) => BigInt(h.mideleg),
+    write: (h, value) => h.mideleg = low(value) & S_INTERRUPTS,
   },
   {
     number: 0x304,
     name: "mie",
-    read: (h) => BigInt(h.state.mie),
-    write: (h, value) => h.state.mie = low(value) & ALL_INTERRUPTS,
+    read: (h) => BigInt(h.mie),
+    write: (h, value) => h.mie = low(value) & ALL_INTERRUPTS,
   },
   {
     number: 0x306,

@@ -200,7 +200,7 @@ class RiscvEngine implements Engine {
       compiledBytes: this.#jit.compiledBytes,
       evictions: this.#jit.evictions,
       pageWalks: this.harts.reduce((sum, hart) => sum + hart.mmu.misses, 0),
-      traps: this.harts.reduce((sum, hart) => sum + hart.state.traps, 0),
+      traps: this.harts.reduce((sum, hart) => sum + hart.traps, 0),
     };
   }
 

@@ -38,6 +38,14 @@ export const SLOT = {
   depth: 0x26c,
   /** CSRs that are plain storage, 8 bytes each. */
   csr: 0x280,
+  /** mstatus but for FS, mip in two parts, mie, medeleg and mideleg (i32 each), and steps that were traps (f64). */
+  status: 0x300,
+  lines: 0x304,
+  soft: 0x308,
+  mie: 0x30c,
+  medeleg: 0x310,
+  mideleg: 0x314,
+  traps: 0x318,
   tlb: 0x1000,
   fetchTlb: 0x1_1000,
 } as const;

@@ -79,20 +79,20 @@ class RiscvEngine implements Engine {
     const fused = hostFuses();
     const only = harts === 1 ? hartBase(0) : undefined;
     const module = new WebAssembly.Module(interpreterModule(handlers, {
-      ...{ pages, shared, countersOffset, originalsOffset, threshold, only, fused },
+      ...{ pages, shared, countersOffset, originalsOffset, threshold, only, fused, ram: memory },
     }));
     const table = new WebAssembly.Table({ element: "anyfunc", initial: MAX_REGIONS });
-    const { fetch, decode, hot, crossing, load, store, loadReserved, storeConditional, amo, system } = this.#slow;
+    const { fetch, decode, hot, crossing, refill, load, store, loadReserved, storeConditional, amo, system } =
+      this.#slow;
     const instance = new WebAssembly.Instance(module, {
       env: {
         memory: memory.wasm,
         table,
         float: floatSlowPath(memory.wasm),
-        ...{ fetch, decode, hot, crossing, load, store, loadReserved, storeConditional, amo, system },
+        ...{ fetch, decode, hot, crossing, refill, load, store, loadReserved, storeConditional, amo, system },
       },
     });
-    const functions = { ...instance.exports, refill: this.#slow.refill } as WebAssembly.ModuleImports;
-    this.#jit = new Jit(memory, code, table, functions, {
+    this.#jit = new Jit(memory, code, table, instance.exports as WebAssembly.ModuleImports, {
       threshold,
       codeBytes: config.compiledCode,
       only,
@@ -199,7 +199,7 @@ class RiscvEngine implements Engine {
       modules: this.#jit.modules,
       compiledBytes: this.#jit.compiledBytes,
       evictions: this.#jit.evictions,
-      pageWalks: this.harts.reduce((sum, hart) => sum + hart.mmu.misses, 0),
+      pageWalks: this.harts.reduce((sum, hart) => sum + hart.mmu.walks, 0),
       traps: this.harts.reduce((sum, hart) => sum + hart.traps, 0),
     };
   }

@@ -278,6 +278,7 @@ export class RiscvHart implements Hart {
     block.fill(0, SLOT.x + 8 * SINK, SLOT.f);
     block.fill(0, SLOT.result, SLOT.fflags);
     block.fill(0, SLOT.reservation, SLOT.privilege);
+    block.fill(0, SLOT.userContext);
     return {
       block,
       state: { ...this.state },
@@ -372,6 +373,7 @@ export class RiscvHart implements Hart {
 
   protectionChanged(): void {
     this.pmp.update();
+    this.#i32[this.base + SLOT.open >> 2] = Number(this.pmp.open);
     this.flushTranslations();
   }
 
@@ -386,14 +388,13 @@ export class RiscvHart implements Hart {
     const { status, dataRegime, fetchRegime, mmu } = this;
     fetchRegime.mode = this.mode;
     dataRegime.mode = status & STATUS.MPRV ? (status & STATUS.MPP) >> 11 as Mode : this.mode;
-    const sum = (status & STATUS.SUM) !== 0;
-    if (dataRegime.sum && !sum) mmu.forgetUserPages();
-    dataRegime.sum = sum;
+    dataRegime.sum = (status & STATUS.SUM) !== 0;
     dataRegime.mxr = (status & STATUS.MXR) !== 0;
-    const fetch = () => this.#i32[this.base + SLOT.fetchContext >> 2] = mmu.context(fetchRegime);
-    fetch();
+    mmu.provideContexts(3);
+    const bySum = dataRegime.sum && dataRegime.mode === MODE.S;
+    this.#i32[this.base + SLOT.fetchContext >> 2] = mmu.context(fetchRegime);
     this.#i32[this.base + SLOT.dataContext >> 2] = mmu.context(dataRegime);
-    fetch(); // the second may have run out of numbers and begun anew
+    this.#i32[this.base + SLOT.userContext >> 2] = bySum ? mmu.context(dataRegime, true) : 0;
   }
 
   // ------------------------------------------------------------ floating point, counters

@@ -49,6 +49,7 @@ export const STORED_BY_NUMBER: readonly ({ readonly slot: number; readonly mask:
 /** The CSRs of floating point, by number. */
 export const CSR = { fflags: 0x001, frm: 0x002, fcsr: 0x003 } as const;
 
+export const SSTATUS_NUMBER = 0x100;
 /** The bits of mstatus that sstatus shows. */
 export const SSTATUS = STATUS.SIE | STATUS.SPIE | STATUS.SPP | STATUS.FS | STATUS.SUM | STATUS.MXR;
 export const UXL = 2n << 32n;
@@ -115,7 +116,7 @@ export const CSRS: readonly Csr[] = [
 
   // supervisor
   {
-    number: 0x100,
+    number: SSTATUS_NUMBER,
     name: "sstatus",
     read: (h) => h.readStatus(SSTATUS, UXL),
     write: (h, value) => h.writeStatus(low(value), SSTATUS),

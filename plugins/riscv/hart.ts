@@ -63,8 +63,8 @@ export class RiscvHart implements Hart {
   state: ReturnType<typeof powerOn> = powerOn();
   /** It asked for its turn to end (`pause`). */
   yielded = false;
-  readonly dataRegime: Regime = { mode: MODE.M, sum: false, mxr: false };
-  readonly fetchRegime: Regime = { mode: MODE.M, sum: false, mxr: false };
+  readonly #dataRegime: Regime = { mode: MODE.M, sum: false, mxr: false };
+  readonly #fetchRegime: Regime = { mode: MODE.M, sum: false, mxr: false };
 
   // Steps of the present run: what it began with, and what `interrupt` set aside.
   #start = 0;
@@ -383,13 +383,25 @@ export class RiscvHart implements Hart {
     this.interrupt();
   }
 
+  /** What loads and stores are made under. */
+  get dataRegime(): Regime {
+    const { status } = this;
+    const regime = this.#dataRegime;
+    regime.mode = status & STATUS.MPRV ? (status & STATUS.MPP) >> 11 as Mode : this.mode;
+    regime.sum = (status & STATUS.SUM) !== 0;
+    regime.mxr = (status & STATUS.MXR) !== 0;
+    return regime;
+  }
+
+  /** What instructions are fetched under. */
+  get fetchRegime(): Regime {
+    this.#fetchRegime.mode = this.mode;
+    return this.#fetchRegime;
+  }
+
   /** Privilege, status or satp changed: what accesses see. */
   contextChanged(): void {
-    const { status, dataRegime, fetchRegime, mmu } = this;
-    fetchRegime.mode = this.mode;
-    dataRegime.mode = status & STATUS.MPRV ? (status & STATUS.MPP) >> 11 as Mode : this.mode;
-    dataRegime.sum = (status & STATUS.SUM) !== 0;
-    dataRegime.mxr = (status & STATUS.MXR) !== 0;
+    const { dataRegime, fetchRegime, mmu } = this;
     mmu.provideContexts(3);
     const bySum = dataRegime.sum && dataRegime.mode === MODE.S;
     this.#i32[this.base + SLOT.fetchContext >> 2] = mmu.context(fetchRegime);

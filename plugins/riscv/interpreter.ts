@@ -12,6 +12,7 @@ import { type Environment, ModuleBuilder } from "./wasm/module.ts";
 import { type I32, type I64, type Local, TYPE } from "./wasm/types.ts";
 import { type SlowAccess, WasmHart } from "./wasm_hart.ts";
 import { addMmu, type MmuFunctions, type RamPlace } from "./wasm_mmu.ts";
+import { addSystem, CSR_HOW, type SystemFunctions } from "./wasm_system.ts";
 import { addRunTo, entryOf, fetchLookUp } from "./wasm_runtime.ts";
 import { addIntegerHelpers, type IntegerHelpers } from "./wasm_values.ts";
 
@@ -150,15 +151,18 @@ export function interpreterModule(handlers: Handlers, options: InterpreterOption
   const integers = addIntegerHelpers(module);
   const floats = addFloatFunctions(module, float, options);
   const mmu = addMmu(module, imports.refill, options);
-  for (const [name, callee] of Object.entries({ ...integers, ...floats, ...mmu })) module.export(name, callee);
+  const system = addSystem(module, options.only);
+  for (const [name, callee] of Object.entries({ ...integers, ...floats, ...mmu, ...system })) {
+    module.export(name, callee);
+  }
   const runTo = addRunTo(module, mmu.fetchCode, options.only);
   const { body } = module.function([TYPE.i32], [TYPE.i32], "run");
-  new Interpreter(body, imports, { integers, floats, ...mmu, runTo }, options).build(handlers);
+  new Interpreter(body, imports, { integers, floats, ...mmu, ...system, runTo }, options).build(handlers);
   return module.bytes();
 }
 
 /** Functions of its own module that the interpreter calls. */
-interface Functions extends MmuFunctions {
+interface Functions extends MmuFunctions, SystemFunctions {
   readonly integers: IntegerHelpers;
   readonly floats: Record<FpOp, Callee>;
   readonly runTo: Callee;
@@ -325,19 +329,20 @@ class Interpreter extends WasmHart implements Vocabulary<I64, I32> {
   #compiled(): void {
     const { f } = this;
     const index = f.keep(f.i32.wrap(f.i64.shrU(f.get(this.#bits), f.const64(32))));
-    const pc = f.keep(this.pc);
-    f.store("i64", this.hart, pc, SLOT.pc);
+    f.store("i64", this.hart, this.pc, SLOT.pc);
     this.#refund();
     const nowhere = f.const64(1);
     const left = f.call<typeof TYPE.i32>(this.functions.runTo, this.hart, f.get(this.#budget), nowhere);
     f.set(this.#pc, this.#slot64(SLOT.pc));
+    f.set(this.#context, this.#slot64(SLOT.dataContext));
     f.if(f.i32.geS(left, f.const32(0)), () => {
       f.set(this.#budget, left);
       f.br(this.#goto);
     });
+    // Where steps were made, the same address need not be the same code.
+    const before = f.keep(f.get(this.#budget));
     f.set(this.#budget, f.i32.xor(left, f.const32(-1)));
-    const elsewhere = f.i32.or(f.i64.ne(f.get(this.#pc), pc), f.i32.eqz(f.get(this.#budget)));
-    f.brIf(elsewhere, this.#goto);
+    f.brIf(f.i32.or(f.i32.ne(f.get(this.#budget), before), f.i32.eqz(f.get(this.#budget))), this.#goto);
     f.set(this.#budget, f.i32.sub(f.get(this.#budget), f.const32(1)));
     this.#execute(f.load64(f.i32.shl(index, f.const32(3)), this.options.originalsOffset));
   }
@@ -528,8 +533,57 @@ class Interpreter extends WasmHart implements Vocabulary<I64, I32> {
     f.br(this.#goto);
   }
 
+  /** The quick way, if there is one that goes, else the host's. */
   system(call: SystemCall): void {
+    const { f } = this;
+    const { enterSupervisor, leaveSupervisor, fencePage } = this.functions;
+    switch (call) {
+      case "csrrw":
+      case "csrrwi":
+        this.#csr(call, CSR_HOW.write);
+        return;
+      case "csrrs":
+      case "csrrsi":
+        this.#csr(call, CSR_HOW.set);
+        return;
+      case "csrrc":
+      case "csrrci":
+        this.#csr(call, CSR_HOW.clear);
+        return;
+      case "fence.i": // the code cache follows every store already
+        return;
+      case "ecall":
+        f.if(f.call<typeof TYPE.i32>(enterSupervisor, this.hart, this.pc), () => this.#enterOther());
+        break;
+      case "sret":
+        f.if(f.call<typeof TYPE.i32>(leaveSupervisor, this.hart), () => this.#enterOther());
+        break;
+      case "sfence.vma":
+        f.if(f.i32.shrU(f.get(this.#low), f.const32(23)), () => {
+          f.if(f.call<typeof TYPE.i32>(fencePage, this.hart, this.rs1), () => {
+            f.set(this.#pc, this.next);
+            f.br(this.#goto);
+          });
+        });
+    }
     this.#system(call);
+  }
+
+  #csr(call: SystemCall, how: number): void {
+    const { f } = this;
+    const number = f.i32.and(f.i32.wrap(f.i64.shrU(f.get(this.#bits), f.const64(32))), f.const32(0xfff));
+    const source = f.keep(f.i32.shrU(f.get(this.#low), f.const32(23))); // a register, or the immediate
+    const operand = call.endsWith("i") ? f.i64.extendUnsigned(source) : this.rs1;
+    const given = how === CSR_HOW.write ? f.const32(how) : f.select(source, f.const32(how), f.const32(CSR_HOW.read));
+    const done = f.call<typeof TYPE.i32>(this.functions.accessCsr, this.hart, number, given, operand);
+    f.if(f.i32.eqz(done), () => this.#system(call));
+    this.setRd(this.#slot64(SLOT.result));
+  }
+
+  /** Goes on in the mode that the hart is in now. */
+  #enterOther(): void {
+    this.f.set(this.#context, this.#slot64(SLOT.dataContext));
+    this.#resume();
   }
 
   get fs1(): I64 {

@@ -1,7 +1,7 @@
 // System instructions: CSR accesses, calls, returns, waits and fences (privileged specification 20240411, chapter 3.3; Zicsr).
 
 import { ACCESS, CAUSE, MODE, STATUS } from "./cause.ts";
-import { CSRS, SSTATUS, STORED_BY_NUMBER, UXL } from "./csrs.ts";
+import { CSRS, SSTATUS, SSTATUS_NUMBER, STORED_BY_NUMBER, UXL } from "./csrs.ts";
 import type { RiscvHart } from "./hart.ts";
 import { STATUS as GO } from "./interpreter.ts";
 import { SINK, SLOT } from "./layout.ts";
@@ -16,7 +16,6 @@ const BY_NUMBER = CSRS.reduce<(typeof CSRS[number] | undefined)[]>((table, csr) 
 /** CSRs whose pending bits are devices' too: a read-modify-write must not make a device's level stick. */
 const PENDING = [0x144, 0x344];
 
-const SSTATUS_NUMBER = 0x100;
 const UXL_HIGH = Number(UXL >> 32n);
 
 /** What a CSR instruction does. */

@@ -112,9 +112,7 @@ function pageOffset(f: FunctionBuilder, hart: I32, address: I64, pte: I64, ram: 
   const level = f.keep(f.i32.wrap(f.i64.shrU(pte, f.const64(LEVEL_SHIFT))));
   const shift = f.keep(f.i64.extendUnsigned(f.i32.add(f.const32(12), f.i32.mul(level, f.const32(9)))));
   f.if(level, () => {
-    // As in mmu.ts: the superpage's bit in the filter.
-    const number = f.i32.xor(f.i32.wrap(f.i64.shrU(address, shift)), f.i32.shl(level, f.const32(11)));
-    const bit = f.keep(f.i32.and(number, f.const32(SUPERPAGE_BITS - 1)));
+    const bit = f.keep(superpageBit(f, address, level));
     const word = f.keep(f.i32.add(hart, f.i32.shl(f.i32.shrU(bit, f.const32(5)), f.const32(2))));
     const mask = f.i32.shl(f.const32(1), bit); // modulo 32
     f.store("i32", word, f.i32.or(f.load32(word, SLOT.superpages), mask), SLOT.superpages);
@@ -218,4 +216,11 @@ function isOdd(f: FunctionBuilder, hart: I32): I32 {
   const machine = f.i32.eq(f.load32(hart, SLOT.privilege), f.const32(MODE.M));
   const bare = f.i32.eqz(f.load32(hart, SLOT.levels));
   return f.i32.or(f.i32.or(machine, bare), f.i32.eqz(f.load32(hart, SLOT.open)));
+}
+
+/** The bit, in the filter of superpages, of the one of a level that holds an address; as in mmu.ts. */
+export function superpageBit(f: FunctionBuilder, address: I64, level: I32): I32 {
+  const shift = f.i64.extendUnsigned(f.i32.add(f.const32(12), f.i32.mul(level, f.const32(9))));
+  const number = f.i32.xor(f.i32.wrap(f.i64.shrU(address, shift)), f.i32.shl(level, f.const32(11)));
+  return f.i32.and(number, f.const32(SUPERPAGE_BITS - 1));
 }

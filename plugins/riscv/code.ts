@@ -5,7 +5,8 @@ import { CODE, PAGE_BYTES } from "./layout.ts";
 import type { EngineMemory } from "./memory.ts";
 import type { PageWatch } from "./mmu.ts";
 
-const FLAG = { dirty: 1, pinned: 2 } as const;
+/** Flags of a page of RAM: written since the last `collectDirty`; never written directly. */
+export const PAGE_FLAG = { dirty: 1, pinned: 2 } as const;
 /** Instructions decoded at one go, at the most. */
 const RUN = 8;
 
@@ -25,7 +26,7 @@ export class CodeCache implements PageWatch {
 
   readonly handlers: HandlerNumbers;
   readonly #slots: number;
-  /** The address of each RAM page's predecoded page, or 0. */
+  /** The address of each RAM page's predecoded page, or 0, and its flags: generated code reads and sets them, too. */
   readonly #code: Int32Array;
   readonly #flags: Uint8Array;
   /** The RAM page in each slot, or -1. */
@@ -42,8 +43,8 @@ export class CodeCache implements PageWatch {
     this.divided = memory.codeOffset + this.#slots * CODE.pageBytes;
     this.#clear(this.divided, this.handlers.crossing);
     const pages = memory.ramSize / PAGE_BYTES;
-    this.#code = new Int32Array(pages);
-    this.#flags = new Uint8Array(pages);
+    this.#code = new Int32Array(memory.wasm.buffer, memory.pageCodeOffset, pages);
+    this.#flags = new Uint8Array(memory.wasm.buffer, memory.pageFlagsOffset, pages);
     this.#owner = new Int32Array(this.#slots);
     this.dropAll();
   }
@@ -121,17 +122,17 @@ export class CodeCache implements PageWatch {
 
   isWatched(host: number): boolean {
     const page = this.#page(host);
-    return this.#code[page] !== 0 || (this.#flags[page] & FLAG.pinned) !== 0;
+    return this.#code[page] !== 0 || (this.#flags[page] & PAGE_FLAG.pinned) !== 0;
   }
 
   /** Keeps direct stores away from a page for good. */
   pin(host: number): void {
-    this.#flags[this.#page(host)] |= FLAG.pinned;
+    this.#flags[this.#page(host)] |= PAGE_FLAG.pinned;
     this.onCode(host - host % PAGE_BYTES);
   }
 
   written(host: number): void {
-    this.#flags[this.#page(host)] |= FLAG.dirty;
+    this.#flags[this.#page(host)] |= PAGE_FLAG.dirty;
   }
 
   /** RAM changed: what was decoded from it goes. */
@@ -139,7 +140,7 @@ export class CodeCache implements PageWatch {
     let dropped = false;
     const last = this.#page(host + Math.max(length, 1) - 1);
     for (let page = this.#page(host); page <= last; page++) {
-      this.#flags[page] |= FLAG.dirty;
+      this.#flags[page] |= PAGE_FLAG.dirty;
       if (!this.#code[page]) continue;
       this.onPageDrop(this.#code[page]);
       const slot = (this.#code[page] - this.memory.codeOffset) / CODE.pageBytes;
@@ -155,9 +156,9 @@ export class CodeCache implements PageWatch {
   collectDirty(): number[] {
     const dirty: number[] = [];
     this.#flags.forEach((flags, page) => {
-      if (!(flags & FLAG.dirty)) return;
+      if (!(flags & PAGE_FLAG.dirty)) return;
       dirty.push(page);
-      this.#flags[page] &= ~FLAG.dirty;
+      this.#flags[page] &= ~PAGE_FLAG.dirty;
     });
     return dirty;
   }

@@ -49,6 +49,7 @@ export const STORED_BY_NUMBER: readonly ({ readonly slot: number; readonly mask:
 /** The CSRs of floating point, by number. */
 export const CSR = { fflags: 0x001, frm: 0x002, fcsr: 0x003 } as const;
 
+export const SSTATUS_NUMBER = 0x100;
 /** The bits of mstatus that sstatus shows. */
 export const SSTATUS = STATUS.SIE | STATUS.SPIE | STATUS.SPP | STATUS.FS | STATUS.SUM | STATUS.MXR;
 export const UXL = 2n << 32n;
@@ -115,7 +116,7 @@ export const CSRS: readonly Csr[] = [
 
   // supervisor
   {
-    number: 0x100,
+    number: SSTATUS_NUMBER,
     name: "sstatus",
     read: (h) => h.readStatus(SSTATUS, UXL),
     write: (h, value) => h.writeStatus(low(value), SSTATUS),
@@ -123,8 +124,8 @@ export const CSRS: readonly Csr[] = [
   {
     number: 0x104,
     name: "sie",
-    read: (h) => BigInt(h.state.mie & h.state.mideleg),
-    write: (h, value) => h.state.mie = h.state.mie & ~h.state.mideleg | low(value) & h.state.mideleg,
+    read: (h) => BigInt(h.mie & h.mideleg),
+    write: (h, value) => h.mie = h.mie & ~h.mideleg | low(value) & h.mideleg,
   },
   {
     number: 0x106,
@@ -141,8 +142,8 @@ export const CSRS: readonly Csr[] = [
   {
     number: 0x144,
     name: "sip",
-    read: (h) => BigInt(h.pending & h.state.mideleg),
-    write: (h, value) => h.writePending(low(value), h.state.mideleg & 2),
+    read: (h) => BigInt(h.pending & h.mideleg),
+    write: (h, value) => h.writePending(low(value), h.mideleg & 2),
   },
   {
     number: 0x14d,
@@ -175,20 +176,20 @@ export const CSRS: readonly Csr[] = [
   {
     number: 0x302,
     name: "medeleg",
-    read: (h) => BigInt(h.state.medeleg),
-    write: (h, value) => h.state.medeleg = low(value) & EXCEPTIONS,
+    read: (h) => BigInt(h.medeleg),
+    write: (h, value) => h.medeleg = low(value) & EXCEPTIONS,
   },
   {
     number: 0x303,
     name: "mideleg",
-    read: (h) => BigInt(h.state.mideleg),
-    write: (h, value) => h.state.mideleg = low(value) & S_INTERRUPTS,
+    read: (h) => BigInt(h.mideleg),
+    write: (h, value) => h.mideleg = low(value) & S_INTERRUPTS,
   },
   {
     number: 0x304,
     name: "mie",
-    read: (h) => BigInt(h.state.mie),
-    write: (h, value) => h.state.mie = low(value) & ALL_INTERRUPTS,
+    read: (h) => BigInt(h.mie),
+    write: (h, value) => h.mie = low(value) & ALL_INTERRUPTS,
   },
   {
     number: 0x306,

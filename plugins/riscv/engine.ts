@@ -21,6 +21,7 @@ import { INSTRUCTIONS, ISA } from "./instructions.ts";
 import { Handlers, interpreterModule } from "./interpreter.ts";
 import { CODE, hartBase, SLOT } from "./layout.ts";
 import { EngineMemory } from "./memory.ts";
+import { SCHEMES } from "./mmu.ts";
 import { SlowMemory } from "./slow_paths.ts";
 
 /** Steps a hart makes before the next one has its turn. */
@@ -31,8 +32,8 @@ const LEAST_CODE_BYTES = 2 * CODE.pageBytes;
 interface Config {
   /** Memory for predecoded code. */
   codeCache: number;
-  /** The most levels of page tables that the device tree offers: fewer are walked faster. All modes are there. */
-  mmu: "sv39" | "sv48" | "sv57";
+  /** The largest scheme of translation: one with fewer levels of page tables is walked faster. */
+  mmu: keyof typeof SCHEMES;
   /** Whether hot code is compiled, after how many entries, and how much WebAssembly is kept. */
   compiler: boolean;
   threshold: number;
@@ -78,20 +79,20 @@ class RiscvEngine implements Engine {
     const fused = hostFuses();
     const only = harts === 1 ? hartBase(0) : undefined;
     const module = new WebAssembly.Module(interpreterModule(handlers, {
-      ...{ pages, shared, countersOffset, originalsOffset, threshold, only, fused },
+      ...{ pages, shared, countersOffset, originalsOffset, threshold, only, fused, ram: memory },
     }));
     const table = new WebAssembly.Table({ element: "anyfunc", initial: MAX_REGIONS });
-    const { fetch, decode, hot, crossing, load, store, loadReserved, storeConditional, amo, system } = this.#slow;
+    const { fetch, decode, hot, crossing, refill, load, store, loadReserved, storeConditional, amo, system } =
+      this.#slow;
     const instance = new WebAssembly.Instance(module, {
       env: {
         memory: memory.wasm,
         table,
         float: floatSlowPath(memory.wasm),
-        ...{ fetch, decode, hot, crossing, load, store, loadReserved, storeConditional, amo, system },
+        ...{ fetch, decode, hot, crossing, refill, load, store, loadReserved, storeConditional, amo, system },
       },
     });
-    const functions = { ...instance.exports, refill: this.#slow.refill } as WebAssembly.ModuleImports;
-    this.#jit = new Jit(memory, code, table, functions, {
+    this.#jit = new Jit(memory, code, table, instance.exports as WebAssembly.ModuleImports, {
       threshold,
       codeBytes: config.compiledCode,
       only,
@@ -198,8 +199,8 @@ class RiscvEngine implements Engine {
       modules: this.#jit.modules,
       compiledBytes: this.#jit.compiledBytes,
       evictions: this.#jit.evictions,
-      pageWalks: this.harts.reduce((sum, hart) => sum + hart.mmu.misses, 0),
-      traps: this.harts.reduce((sum, hart) => sum + hart.state.traps, 0),
+      pageWalks: this.harts.reduce((sum, hart) => sum + hart.mmu.walks, 0),
+      traps: this.harts.reduce((sum, hart) => sum + hart.traps, 0),
     };
   }
 
@@ -232,7 +233,7 @@ class RiscvEngine implements Engine {
   }
 
   #hartContext(index: number): HartContext {
-    const { clock, timebase, firmware } = this.#context;
+    const { clock, timebase, firmware, config } = this.#context;
     const nanosPerTick = 1e9 / timebase;
     return {
       ticks: () => BigInt(Math.floor(clock.now / nanosPerTick)),
@@ -241,6 +242,7 @@ class RiscvEngine implements Engine {
         const nanos = Math.ceil(Number(ticks) * nanosPerTick);
         return Number.isSafeInteger(nanos) ? nanos : undefined;
       },
+      pageTableLevels: SCHEMES[config.mmu],
       firmware: firmware && ((hart) => firmware.call(hart)),
     };
   }

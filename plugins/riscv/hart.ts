@@ -21,19 +21,14 @@ export interface HartContext {
   /** Arms the alarm of `stimecmp` for a number of ticks, or disarms it. */
   readonly alarm: Alarm;
   deadline(ticks: bigint): number | undefined;
+  /** The most levels of page tables that satp takes. */
+  readonly pageTableLevels: number;
   /** Serves an environment call from S-mode; absent if the guest has firmware of its own. */
   firmware?(hart: number): void;
 }
 
 /** CSRs and the like that generated code does not see: plain, saved and loaded as it is. */
 const powerOn = () => ({
-  status: 0,
-  /** Interrupt inputs that devices hold up, and bits of mip that software set. */
-  lines: 0,
-  soft: 0,
-  mie: 0,
-  medeleg: 0,
-  mideleg: 0,
   mcounteren: 0,
   scounteren: 0,
   menvcfg: 0n,
@@ -41,8 +36,6 @@ const powerOn = () => ({
   stimecmp: (1n << 64n) - 1n,
   cycleOffset: 0n,
   instretOffset: 0n,
-  /** Steps that were traps. */
-  traps: 0,
   /** Steps made: instructions and traps. */
   steps: 0,
   stopped: true,
@@ -70,14 +63,15 @@ export class RiscvHart implements Hart {
   state: ReturnType<typeof powerOn> = powerOn();
   /** It asked for its turn to end (`pause`). */
   yielded = false;
-  readonly dataRegime: Regime = { mode: MODE.M, sum: false, mxr: false };
-  readonly fetchRegime: Regime = { mode: MODE.M, sum: false, mxr: false };
+  readonly #dataRegime: Regime = { mode: MODE.M, sum: false, mxr: false };
+  readonly #fetchRegime: Regime = { mode: MODE.M, sum: false, mxr: false };
 
   // Steps of the present run: what it began with, and what `interrupt` set aside.
   #start = 0;
   #aside = 0;
   readonly #i32: Int32Array;
   readonly #i64: BigInt64Array;
+  readonly #f64: Float64Array;
 
   constructor(
     readonly index: number,
@@ -88,7 +82,8 @@ export class RiscvHart implements Hart {
     this.base = hartBase(index);
     this.#i32 = memory.i32;
     this.#i64 = memory.i64;
-    this.mmu = new Mmu(memory, this.base, this.pmp, watch);
+    this.#f64 = memory.f64;
+    this.mmu = new Mmu(memory, this.base, this.pmp, watch, context.pageTableLevels);
     this.reset();
   }
 
@@ -174,6 +169,53 @@ export class RiscvHart implements Hart {
     this.#i32[this.base + SLOT.privilege >> 2] = mode;
   }
 
+  /** mstatus, but for FS. */
+  get status(): number {
+    return this.#i32[this.base + SLOT.status >> 2];
+  }
+  set status(value: number) {
+    this.#i32[this.base + SLOT.status >> 2] = value;
+  }
+  /** Interrupt inputs that devices hold up. */
+  get lines(): number {
+    return this.#i32[this.base + SLOT.lines >> 2];
+  }
+  set lines(value: number) {
+    this.#i32[this.base + SLOT.lines >> 2] = value;
+  }
+  /** Bits of mip that software set. */
+  get soft(): number {
+    return this.#i32[this.base + SLOT.soft >> 2];
+  }
+  set soft(value: number) {
+    this.#i32[this.base + SLOT.soft >> 2] = value;
+  }
+  get mie(): number {
+    return this.#i32[this.base + SLOT.mie >> 2];
+  }
+  set mie(value: number) {
+    this.#i32[this.base + SLOT.mie >> 2] = value;
+  }
+  get medeleg(): number {
+    return this.#i32[this.base + SLOT.medeleg >> 2];
+  }
+  set medeleg(value: number) {
+    this.#i32[this.base + SLOT.medeleg >> 2] = value;
+  }
+  get mideleg(): number {
+    return this.#i32[this.base + SLOT.mideleg >> 2];
+  }
+  set mideleg(value: number) {
+    this.#i32[this.base + SLOT.mideleg >> 2] = value;
+  }
+  /** Steps that were traps. */
+  get traps(): number {
+    return this.#f64[this.base + SLOT.traps >> 3];
+  }
+  set traps(value: number) {
+    this.#f64[this.base + SLOT.traps >> 3] = value;
+  }
+
   get pc(): bigint {
     return this.#i64[this.base + SLOT.pc >> 3];
   }
@@ -236,6 +278,7 @@ export class RiscvHart implements Hart {
     block.fill(0, SLOT.x + 8 * SINK, SLOT.f);
     block.fill(0, SLOT.result, SLOT.fflags);
     block.fill(0, SLOT.reservation, SLOT.privilege);
+    block.fill(0, SLOT.userContext);
     return {
       block,
       state: { ...this.state },
@@ -268,7 +311,7 @@ export class RiscvHart implements Hart {
     }
     this.state.stopped = this.state.waiting = false;
     this.state.ownFirmware = mode === MODE.M;
-    this.state.status = 0;
+    this.status = 0;
     this.mmu.satp = 0n;
     this.mode = mode;
     if (mode !== MODE.M) this.#asFirmwareLeavesIt();
@@ -289,8 +332,8 @@ export class RiscvHart implements Hart {
   /** What machine-mode firmware sets up before it enters the supervisor. */
   #asFirmwareLeavesIt(): void {
     const { state } = this;
-    state.medeleg = 0xb3ff & ~(1 << CAUSE.callFromS);
-    state.mideleg = S_INTERRUPTS;
+    this.medeleg = 0xb3ff & ~(1 << CAUSE.callFromS);
+    this.mideleg = S_INTERRUPTS;
     state.mcounteren = state.scounteren = 7;
     this.writeEnvironment(ENVCFG.ADUE | ENVCFG.STCE);
     this.#i32[this.base + SLOT.fs >> 2] = 1;
@@ -303,15 +346,14 @@ export class RiscvHart implements Hart {
 
   readStatus(mask: number, high: bigint): bigint {
     const fs = this.#i32[this.base + SLOT.fs >> 2];
-    const low = (this.state.status | fs << 13) & mask;
+    const low = (this.status | fs << 13) & mask;
     return BigInt(low >>> 0) | high | (fs === 3 ? 1n << 63n : 0n);
   }
 
   writeStatus(value: number, mask: number): void {
-    const { state } = this;
     const writable = STATUS.SIE | STATUS.MIE | STATUS.SPIE | STATUS.MPIE | STATUS.SPP | STATUS.MPRV | STATUS.SUM |
       STATUS.MXR | STATUS.TVM | STATUS.TW | STATUS.TSR | ((value & STATUS.MPP) === 2 << 11 ? 0 : STATUS.MPP);
-    state.status = state.status & ~(writable & mask) | value & writable & mask;
+    this.status = this.status & ~(writable & mask) | value & writable & mask;
     this.#i32[this.base + SLOT.fs >> 2] = (value & STATUS.FS) >> 13;
     this.contextChanged();
   }
@@ -325,12 +367,13 @@ export class RiscvHart implements Hart {
     this.state.menvcfg = value;
     this.mmu.updatesAccessed = (value & ENVCFG.ADUE) !== 0n;
     // With Sstc the comparison alone is STIP.
-    if (value & ENVCFG.STCE) this.state.soft &= ~(1 << INTERRUPT.sti);
+    if (value & ENVCFG.STCE) this.soft &= ~(1 << INTERRUPT.sti);
     this.setTimeCompare(this.state.stimecmp);
   }
 
   protectionChanged(): void {
     this.pmp.update();
+    this.#i32[this.base + SLOT.open >> 2] = Number(this.pmp.open);
     this.flushTranslations();
   }
 
@@ -340,20 +383,30 @@ export class RiscvHart implements Hart {
     this.interrupt();
   }
 
+  /** What loads and stores are made under. */
+  get dataRegime(): Regime {
+    const { status } = this;
+    const regime = this.#dataRegime;
+    regime.mode = status & STATUS.MPRV ? (status & STATUS.MPP) >> 11 as Mode : this.mode;
+    regime.sum = (status & STATUS.SUM) !== 0;
+    regime.mxr = (status & STATUS.MXR) !== 0;
+    return regime;
+  }
+
+  /** What instructions are fetched under. */
+  get fetchRegime(): Regime {
+    this.#fetchRegime.mode = this.mode;
+    return this.#fetchRegime;
+  }
+
   /** Privilege, status or satp changed: what accesses see. */
   contextChanged(): void {
-    const { status } = this.state;
     const { dataRegime, fetchRegime, mmu } = this;
-    fetchRegime.mode = this.mode;
-    dataRegime.mode = status & STATUS.MPRV ? (status & STATUS.MPP) >> 11 as Mode : this.mode;
-    const sum = (status & STATUS.SUM) !== 0;
-    if (dataRegime.sum && !sum) mmu.forgetUserPages();
-    dataRegime.sum = sum;
-    dataRegime.mxr = (status & STATUS.MXR) !== 0;
-    const fetch = () => this.#i32[this.base + SLOT.fetchContext >> 2] = mmu.context(fetchRegime);
-    fetch();
+    mmu.provideContexts(3);
+    const bySum = dataRegime.sum && dataRegime.mode === MODE.S;
+    this.#i32[this.base + SLOT.fetchContext >> 2] = mmu.context(fetchRegime);
     this.#i32[this.base + SLOT.dataContext >> 2] = mmu.context(dataRegime);
-    fetch(); // the second may have run out of numbers and begun anew
+    this.#i32[this.base + SLOT.userContext >> 2] = bySum ? mmu.context(dataRegime, true) : 0;
   }
 
   // ------------------------------------------------------------ floating point, counters
@@ -378,10 +431,10 @@ export class RiscvHart implements Hart {
     this.state.cycleOffset = value - BigInt(this.steps);
   }
   get instret(): bigint {
-    return BigInt(this.steps - this.#present - this.state.traps) + this.state.instretOffset;
+    return BigInt(this.steps - this.#present - this.traps) + this.state.instretOffset;
   }
   set instret(value: bigint) {
-    this.state.instretOffset = value - BigInt(this.steps - this.state.traps);
+    this.state.instretOffset = value - BigInt(this.steps - this.traps);
   }
   /** 1 while an instruction is being executed: it is counted from its beginning. */
   get #present(): number {
@@ -403,7 +456,7 @@ export class RiscvHart implements Hart {
   }
 
   get mayManageMemory(): boolean {
-    return this.mode === MODE.M || !(this.state.status & STATUS.TVM);
+    return this.mode === MODE.M || !(this.status & STATUS.TVM);
   }
 
   /** Sstc: the timer interrupt is pending from `ticks` on. */
@@ -428,38 +481,37 @@ export class RiscvHart implements Hart {
 
   /** mip. */
   get pending(): number {
-    return this.state.lines | this.state.soft;
+    return this.lines | this.soft;
   }
 
   setInterrupt(line: number, level: boolean): void {
-    const { state } = this;
     const bit = 1 << line;
     // Software clears SSIP itself, whoever set it.
-    if (line === INTERRUPT.ssi) state.soft = level ? state.soft | bit : state.soft & ~bit;
-    else state.lines = level ? state.lines | bit : state.lines & ~bit;
+    if (line === INTERRUPT.ssi) this.soft = level ? this.soft | bit : this.soft & ~bit;
+    else this.lines = level ? this.lines | bit : this.lines & ~bit;
     if (level) this.interrupt();
   }
 
   /** Software writes bits of mip; of STIP only where Sstc does not hold it. */
   writePending(value: number, mask: number): void {
     if (this.state.menvcfg & ENVCFG.STCE) mask &= ~(1 << INTERRUPT.sti);
-    this.state.soft = this.state.soft & ~mask | value & mask;
+    this.soft = this.soft & ~mask | value & mask;
   }
 
   /** Whether it is worth running: not stopped, and not waiting in vain. */
   get hasWork(): boolean {
     if (this.state.stopped) return false;
-    return !this.state.waiting || (this.pending & this.state.mie) !== 0;
+    return !this.state.waiting || (this.pending & this.mie) !== 0;
   }
 
   /** Takes the interrupt of the highest priority, if one is due. */
   takeInterrupt(): boolean {
     const { state, mode } = this;
-    const enabled = this.pending & state.mie;
+    const enabled = this.pending & this.mie;
     if (!enabled) return false;
     state.waiting = false;
-    const forM = mode < MODE.M || state.status & STATUS.MIE ? enabled & ~state.mideleg : 0;
-    const forS = mode < MODE.S || mode === MODE.S && state.status & STATUS.SIE ? enabled & state.mideleg : 0;
+    const forM = mode < MODE.M || this.status & STATUS.MIE ? enabled & ~this.mideleg : 0;
+    const forS = mode < MODE.S || mode === MODE.S && this.status & STATUS.SIE ? enabled & this.mideleg : 0;
     const due = forM || forS;
     if (!due) return false;
     const { mei, msi, mti, sei, ssi, sti } = INTERRUPT;
@@ -472,11 +524,10 @@ export class RiscvHart implements Hart {
 
   /** Leaves M-mode by MRET. */
   returnFromM(): void {
-    const { state } = this;
-    const s = state.status;
+    const s = this.status;
     const mode = (s & STATUS.MPP) >> 11 as Mode;
-    state.status = s & ~(STATUS.MIE | STATUS.MPP) | (s & STATUS.MPIE ? STATUS.MIE : 0) | STATUS.MPIE;
-    if (mode !== MODE.M) state.status &= ~STATUS.MPRV;
+    this.status = s & ~(STATUS.MIE | STATUS.MPP) | (s & STATUS.MPIE ? STATUS.MIE : 0) | STATUS.MPIE;
+    if (mode !== MODE.M) this.status &= ~STATUS.MPRV;
     this.mode = mode;
     this.#copy(STORED_SLOT.mepc, SLOT.pc);
     this.contextChanged();
@@ -484,9 +535,8 @@ export class RiscvHart implements Hart {
 
   /** Leaves S-mode by SRET. */
   returnFromS(): void {
-    const { state } = this;
-    const s = state.status;
-    state.status = s & ~(STATUS.SIE | STATUS.SPP | STATUS.MPRV) | (s & STATUS.SPIE ? STATUS.SIE : 0) | STATUS.SPIE;
+    const s = this.status;
+    this.status = s & ~(STATUS.SIE | STATUS.SPP | STATUS.MPRV) | (s & STATUS.SPIE ? STATUS.SIE : 0) | STATUS.SPIE;
     this.mode = s & STATUS.SPP ? MODE.S : MODE.U;
     this.#copy(STORED_SLOT.sepc, SLOT.pc);
     this.contextChanged();
@@ -494,19 +544,18 @@ export class RiscvHart implements Hart {
 
   /** Takes an exception at pc. */
   trap(cause: number, value: bigint): void {
-    this.state.traps++;
-    this.#enter(cause, false, value, this.mode !== MODE.M && (this.state.medeleg >> cause & 1) !== 0);
+    this.traps++;
+    this.#enter(cause, false, value, this.mode !== MODE.M && (this.medeleg >> cause & 1) !== 0);
   }
 
   #enter(cause: number, interrupt: boolean, value: bigint, toS: boolean): void {
-    const { state } = this;
-    const s = state.status;
+    const s = this.status;
     if (toS) {
-      state.status = s & ~(STATUS.SPIE | STATUS.SIE | STATUS.SPP) | (s & STATUS.SIE ? STATUS.SPIE : 0) |
+      this.status = s & ~(STATUS.SPIE | STATUS.SIE | STATUS.SPP) | (s & STATUS.SIE ? STATUS.SPIE : 0) |
         (this.mode ? STATUS.SPP : 0);
       this.mode = MODE.S;
     } else {
-      state.status = s & ~(STATUS.MPIE | STATUS.MIE | STATUS.MPP) | (s & STATUS.MIE ? STATUS.MPIE : 0) |
+      this.status = s & ~(STATUS.MPIE | STATUS.MIE | STATUS.MPP) | (s & STATUS.MIE ? STATUS.MPIE : 0) |
         this.mode << 11;
       this.mode = MODE.M;
     }

@@ -1,6 +1,6 @@
 // The interpreter: one WebAssembly function, generated from the instruction rows, over predecoded pages.
 
-import { CODE, COMPILED, COUNTERS, PAGE_BYTES, SLOT } from "./layout.ts";
+import { CODE, COMPILED, COUNTERS, PAGE_BYTES, SLOT, TLB } from "./layout.ts";
 import type { HandlerNumbers } from "./entries.ts";
 import type { InstructionTable } from "./encoding.ts";
 import { addFloatFunctions, SLOW_PATH as FLOAT_SLOW_PATH } from "./fp_wasm.ts";
@@ -11,6 +11,8 @@ import type { Callee, FunctionBuilder, Label } from "./wasm/function.ts";
 import { type Environment, ModuleBuilder } from "./wasm/module.ts";
 import { type I32, type I64, type Local, TYPE } from "./wasm/types.ts";
 import { type SlowAccess, WasmHart } from "./wasm_hart.ts";
+import { addMmu, type MmuFunctions, type RamPlace } from "./wasm_mmu.ts";
+import { addSystem, CSR_HOW, type SystemFunctions } from "./wasm_system.ts";
 import { addRunTo, entryOf, fetchLookUp } from "./wasm_runtime.ts";
 import { addIntegerHelpers, type IntegerHelpers } from "./wasm_values.ts";
 
@@ -57,6 +59,8 @@ export interface SlowPaths {
   hot(hart: number, entry: number): void;
   /** Makes the entry of the instruction at pc, which crosses a page, in `result`. */
   crossing(hart: number): number;
+  /** Fills the TLB where generated code makes no page walk: whether the access can be made directly now. */
+  refill(hart: number, low: number, high: number, size: number, access: number): number;
   load(hart: number, low: number, high: number, size: number, signed: number): number;
   /** Stores operand 0. */
   store(hart: number, low: number, high: number, size: number): number;
@@ -74,6 +78,7 @@ const SLOW_PATH_PARAMS: Record<keyof SlowPaths, number> = {
   decode: 2,
   hot: 2,
   crossing: 1,
+  refill: 5,
   load: 5,
   store: 4,
   loadReserved: 4,
@@ -128,6 +133,7 @@ export interface InterpreterOptions extends Environment {
   readonly threshold: number;
   readonly countersOffset: number;
   readonly originalsOffset: number;
+  readonly ram: RamPlace;
 }
 
 /**
@@ -144,11 +150,22 @@ export function interpreterModule(handlers: Handlers, options: InterpreterOption
   const float = module.import("float", FLOAT_SLOW_PATH.params, FLOAT_SLOW_PATH.results);
   const integers = addIntegerHelpers(module);
   const floats = addFloatFunctions(module, float, options);
-  for (const [name, callee] of Object.entries({ ...integers, ...floats })) module.export(name, callee);
-  const runTo = addRunTo(module, options.only);
+  const mmu = addMmu(module, imports.refill, options);
+  const system = addSystem(module, options.only);
+  for (const [name, callee] of Object.entries({ ...integers, ...floats, ...mmu, ...system })) {
+    module.export(name, callee);
+  }
+  const runTo = addRunTo(module, mmu.fetchCode, options.only);
   const { body } = module.function([TYPE.i32], [TYPE.i32], "run");
-  new Interpreter(body, imports, integers, floats, runTo, options).build(handlers);
+  new Interpreter(body, imports, { integers, floats, ...mmu, ...system, runTo }, options).build(handlers);
   return module.bytes();
+}
+
+/** Functions of its own module that the interpreter calls. */
+interface Functions extends MmuFunctions, SystemFunctions {
+  readonly integers: IntegerHelpers;
+  readonly floats: Record<FpOp, Callee>;
+  readonly runTo: Callee;
 }
 
 /** Writes the interpreter's function; it is also the vocabulary in which the rows write their handlers. */
@@ -176,12 +193,10 @@ class Interpreter extends WasmHart implements Vocabulary<I64, I32> {
   constructor(
     f: FunctionBuilder,
     readonly imports: Imports,
-    integers: IntegerHelpers,
-    readonly floats: Record<FpOp, Callee>,
-    readonly runTo: Callee,
+    readonly functions: Functions,
     readonly options: InterpreterOptions,
   ) {
-    super(f, integers, options.only);
+    super(f, functions.integers, options.only);
     this.#entry = f.local(TYPE.i32);
     this.#code = f.local(TYPE.i32);
     this.#page = f.local(TYPE.i64);
@@ -250,14 +265,16 @@ class Interpreter extends WasmHart implements Vocabulary<I64, I32> {
     const { f } = this;
     const pc = f.get(this.#pc);
     const { hit, page, code } = fetchLookUp(f, this.hart, pc);
-    f.if(f.unlikely(f.i32.eqz(hit)), () => {
-      f.store("i64", this.hart, pc, SLOT.pc);
-      this.#storeBudget();
-      this.#afterSlowPath(f.call(this.imports.fetch, this.hart));
-      this.#resume();
+    f.if(f.likely(hit), () => f.set(this.#code, code()), () => {
+      f.set(this.#code, f.call<typeof TYPE.i32>(this.functions.fetchCode, this.hart, pc));
+      f.if(f.unlikely(f.i32.eqz(f.get(this.#code))), () => {
+        f.store("i64", this.hart, pc, SLOT.pc);
+        this.#storeBudget();
+        this.#afterSlowPath(f.call(this.imports.fetch, this.hart));
+        this.#resume();
+      });
     });
     f.set(this.#page, page);
-    f.set(this.#code, code());
     f.set(this.#entry, entryOf(f, f.get(this.#code), pc));
   }
 
@@ -312,18 +329,20 @@ class Interpreter extends WasmHart implements Vocabulary<I64, I32> {
   #compiled(): void {
     const { f } = this;
     const index = f.keep(f.i32.wrap(f.i64.shrU(f.get(this.#bits), f.const64(32))));
-    const pc = f.keep(this.pc);
     this.#refund();
     const nowhere = f.const64(1);
-    const [left, to] = f.callMany(this.runTo, this.hart, f.get(this.#budget), f.const32(0), pc, nowhere);
+    const state = [this.hart, f.get(this.#budget), f.const32(0), this.pc, nowhere];
+    const [left, to] = f.callMany(this.functions.runTo, ...state);
     f.set(this.#pc, to as I64);
+    f.set(this.#context, this.#slot64(SLOT.dataContext));
     f.if(f.i32.geS(left as I32, f.const32(0)), () => {
       f.set(this.#budget, left as I32);
       f.br(this.#goto);
     });
+    // Where steps were made, the same address need not be the same code.
+    const before = f.keep(f.get(this.#budget));
     f.set(this.#budget, f.i32.xor(left as I32, f.const32(-1)));
-    const elsewhere = f.i32.or(f.i64.ne(f.get(this.#pc), pc), f.i32.eqz(f.get(this.#budget)));
-    f.brIf(elsewhere, this.#goto);
+    f.brIf(f.i32.or(f.i32.ne(f.get(this.#budget), before), f.i32.eqz(f.get(this.#budget))), this.#goto);
     f.set(this.#budget, f.i32.sub(f.get(this.#budget), f.const32(1)));
     this.#execute(f.load64(f.i32.shl(index, f.const32(3)), this.options.originalsOffset));
   }
@@ -386,17 +405,28 @@ class Interpreter extends WasmHart implements Vocabulary<I64, I32> {
     { path, operand, more = [], result }: SlowAccess,
   ): void {
     const { f } = this;
+    const done = f.openBlock();
+    const tooHard = f.openBlock();
+    if (aligned) f.brIf(f.i32.eqz(this.isAligned(address, size)), tooHard);
     const { hit, host } = this.lookUp(address, size, tag);
-    const served = aligned ? f.i32.and(hit(), this.isAligned(address, size)) : hit();
-    f.if(f.likely(served), () => direct(host), () => {
-      if (operand !== undefined) f.store("i64", this.hart, operand, SLOT.operands);
-      this.#flush();
-      const low = f.i32.wrap(address);
-      const high = f.i32.wrap(f.i64.shrU(address, f.const64(32)));
-      const rest = [size, ...more].map((n) => f.const32(n));
-      this.#afterSlowPath(f.call(this.imports[path], this.hart, low, high, ...rest));
-      if (result !== undefined) f.set(result, this.#slot64(SLOT.result));
+    const at = f.temporary(TYPE.i32);
+    f.if(f.likely(hit()), () => f.set(at, host()), () => {
+      const { translateLoad, translateStore } = this.functions;
+      const translate = tag === TLB.read ? translateLoad : translateStore;
+      f.set(at, f.call<typeof TYPE.i32>(translate, this.hart, address, f.const32(size)));
+      f.brIf(f.unlikely(f.i32.eqz(f.get(at))), tooHard);
     });
+    direct(() => f.get(at));
+    f.br(done);
+    f.close();
+    if (operand !== undefined) f.store("i64", this.hart, operand, SLOT.operands);
+    this.#flush();
+    const low = f.i32.wrap(address);
+    const high = f.i32.wrap(f.i64.shrU(address, f.const64(32)));
+    const rest = [size, ...more].map((n) => f.const32(n));
+    this.#afterSlowPath(f.call(this.imports[path], this.hart, low, high, ...rest));
+    if (result !== undefined) f.set(result, this.#slot64(SLOT.result));
+    f.close();
   }
 
   // ------------------------------------------------------------ handlers
@@ -503,8 +533,57 @@ class Interpreter extends WasmHart implements Vocabulary<I64, I32> {
     f.br(this.#goto);
   }
 
+  /** The quick way, if there is one that goes, else the host's. */
   system(call: SystemCall): void {
+    const { f } = this;
+    const { enterSupervisor, leaveSupervisor, fencePage } = this.functions;
+    switch (call) {
+      case "csrrw":
+      case "csrrwi":
+        this.#csr(call, CSR_HOW.write);
+        return;
+      case "csrrs":
+      case "csrrsi":
+        this.#csr(call, CSR_HOW.set);
+        return;
+      case "csrrc":
+      case "csrrci":
+        this.#csr(call, CSR_HOW.clear);
+        return;
+      case "fence.i": // the code cache follows every store already
+        return;
+      case "ecall":
+        f.if(f.call<typeof TYPE.i32>(enterSupervisor, this.hart, this.pc), () => this.#enterOther());
+        break;
+      case "sret":
+        f.if(f.call<typeof TYPE.i32>(leaveSupervisor, this.hart), () => this.#enterOther());
+        break;
+      case "sfence.vma":
+        f.if(f.i32.shrU(f.get(this.#low), f.const32(23)), () => {
+          f.if(f.call<typeof TYPE.i32>(fencePage, this.hart, this.rs1), () => {
+            f.set(this.#pc, this.next);
+            f.br(this.#goto);
+          });
+        });
+    }
     this.#system(call);
+  }
+
+  #csr(call: SystemCall, how: number): void {
+    const { f } = this;
+    const number = f.i32.and(f.i32.wrap(f.i64.shrU(f.get(this.#bits), f.const64(32))), f.const32(0xfff));
+    const source = f.keep(f.i32.shrU(f.get(this.#low), f.const32(23))); // a register, or the immediate
+    const operand = call.endsWith("i") ? f.i64.extendUnsigned(source) : this.rs1;
+    const given = how === CSR_HOW.write ? f.const32(how) : f.select(source, f.const32(how), f.const32(CSR_HOW.read));
+    const done = f.call<typeof TYPE.i32>(this.functions.accessCsr, this.hart, number, given, operand);
+    f.if(f.i32.eqz(done), () => this.#system(call));
+    this.setRd(this.#slot64(SLOT.result));
+  }
+
+  /** Goes on in the mode that the hart is in now. */
+  #enterOther(): void {
+    this.f.set(this.#context, this.#slot64(SLOT.dataContext));
+    this.#resume();
   }
 
   get fs1(): I64 {
@@ -531,7 +610,7 @@ class Interpreter extends WasmHart implements Vocabulary<I64, I32> {
       f.if(f.unlikely(f.i32.gtU(rm, f.const32(4))), () => this.#system("illegal"));
     }
     this.#dirtyFloat();
-    return f.call(this.floats[op], this.hart, rm, a, b, c);
+    return f.call(this.functions.floats[op], this.hart, rm, a, b, c);
   }
 
   #dirtyFloat(): void {

@@ -36,6 +36,28 @@ export const SLOT = {
   privilege: 0x268,
   /** CSRs that are plain storage, 8 bytes each. */
   csr: 0x280,
+  /** mstatus but for FS, mip in two parts, mie, medeleg and mideleg (i32 each), and steps that were traps (f64). */
+  status: 0x300,
+  lines: 0x304,
+  soft: 0x308,
+  mie: 0x30c,
+  medeleg: 0x310,
+  mideleg: 0x314,
+  traps: 0x318,
+  // From here on nothing is saved: it follows from the rest.
+  /** Tag bits of the users' pages that data accesses see by SUM, 0 for none (i64): see mmu.ts. */
+  userContext: 0x320,
+  /** The physical address of the root page table (i64), and the levels of tables, 0 for no translation (i32). */
+  root: 0x328,
+  levels: 0x330,
+  /** Whether PMP allows everything (i32). */
+  open: 0x334,
+  /** Page walks made by generated code (i64). */
+  walks: 0x338,
+  /** The context numbers of the present address space, 0 for none yet (i32 each): see mmu.ts. */
+  contexts: 0x340,
+  /** A bit for each superpage that may be in the TLB, by a hash. */
+  superpages: 0x800,
   tlb: 0x1000,
   fetchTlb: 0x1_1000,
 } as const;
@@ -49,6 +71,10 @@ export const TLB = { entries: 2048, bytes: 32, read: 0, write: 8, addend: 16, le
 
 /** The fetch TLB, indexed alike: a tag (i64) and the address of the predecoded page (i32). */
 export const FETCH_TLB = { entries: 2048, bytes: 16, tag: 0, code: 8 } as const;
+
+/** How many context numbers an address space has at the most, and bits of the superpages' filter. */
+export const CONTEXTS = 16;
+export const SUPERPAGE_BITS = 0x4000;
 
 /** A tag is the virtual page's address, this bit for a translation without direct access, and the context below. */
 export const TAG_SLOW = 0x800;

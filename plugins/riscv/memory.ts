@@ -1,6 +1,6 @@
 // The engine's one linear memory and the views on it.
 
-import { CODE, COUNTERS, hartBase } from "./layout.ts";
+import { CODE, COUNTERS, hartBase, PAGE_BYTES } from "./layout.ts";
 
 const WASM_PAGE = 65536;
 
@@ -16,6 +16,9 @@ export class EngineMemory {
   /** Where the counters of entries, and the entries that compiled regions replaced, start. */
   readonly countersOffset: number;
   readonly originalsOffset: number;
+  /** For each page of RAM: the address of its predecoded page or 0 (i32), and its flags (a byte). See code.ts. */
+  readonly pageCodeOffset: number;
+  readonly pageFlagsOffset: number;
   /** Where the predecoded pages start. */
   readonly codeOffset: number;
   /** Where guest RAM starts. */
@@ -32,7 +35,9 @@ export class EngineMemory {
     const align = (n: number) => Math.ceil(n / WASM_PAGE) * WASM_PAGE;
     this.countersOffset = hartBase(harts);
     this.originalsOffset = this.countersOffset + COUNTERS.bytes;
-    this.codeOffset = this.originalsOffset + regions * CODE.entryBytes;
+    this.pageCodeOffset = this.originalsOffset + regions * CODE.entryBytes;
+    this.pageFlagsOffset = this.pageCodeOffset + ramSize / PAGE_BYTES * 4;
+    this.codeOffset = align(this.pageFlagsOffset + ramSize / PAGE_BYTES);
     this.ramOffset = align(this.codeOffset + codeBytes);
     this.pages = align(this.ramOffset + ramSize) / WASM_PAGE;
     if (this.pages > WASM_PAGE) {

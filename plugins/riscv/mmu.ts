@@ -1,13 +1,17 @@
 // Address translation of one hart: Sv39, Sv48, Sv57 and the software TLB (privileged specification 20240411, chapters 10.3 to 10.5).
 
 import { ACCESS, type Access, ACCESS_FAULT, MODE, type Mode, PAGE_FAULT } from "./cause.ts";
-import { FETCH_TLB, MAX_CONTEXT, PAGE_BYTES, SLOT, TAG_SLOW, TLB } from "./layout.ts";
+import { CONTEXTS, FETCH_TLB, MAX_CONTEXT, PAGE_BYTES, SLOT, SUPERPAGE_BITS, TAG_SLOW, TLB } from "./layout.ts";
 import type { EngineMemory } from "./memory.ts";
 import type { Pmp } from "./pmp.ts";
 
-const PTE = { V: 1, R: 2, W: 4, X: 8, U: 16, G: 32, A: 64, D: 128 } as const;
+/** Bits of a page table's entry. */
+export const PTE = { V: 1, R: 2, W: 4, X: 8, U: 16, G: 32, A: 64, D: 128 } as const;
 /** Levels of page tables by satp.MODE; 0 is no translation. */
 const LEVELS: Record<number, number> = { 0: 0, 8: 3, 9: 4, 10: 5 };
+
+/** The schemes of translation, by their names in device trees, and their levels of page tables. */
+export const SCHEMES = { sv39: 3, sv48: 4, sv57: 5 } as const;
 
 /** The regime an access is made under: what, besides the address space, decides on permissions. */
 export interface Regime {
@@ -36,22 +40,21 @@ export class Mmu {
   #satp = 0n;
   #levels = 0;
   #root = 0;
+  /** The context numbers of each address space, by {@linkcode contextKey}; those of the present one are in the block. */
   readonly #spaces = new Map<bigint, Int32Array>();
-  #space: Int32Array = new Int32Array(16);
+  #space: Int32Array = new Int32Array(CONTEXTS);
   #contexts = 0;
-  /** The superpages that may be in the TLB, by level. */
-  readonly #superpages: (Set<number> | undefined)[] = [];
-  /** TLB entries of user pages that S-mode reached by SUM. */
-  readonly #userEntries = new Set<number>();
   #level = 0;
   #pte = 0;
-  misses = 0;
+  #walks = 0;
 
   constructor(
     readonly memory: EngineMemory,
     readonly base: number,
     readonly pmp: Pmp,
     readonly watch: PageWatch,
+    /** The largest of the schemes that satp takes, as the number of its levels. */
+    readonly maxLevels: number,
   ) {
     this.flushAll();
   }
@@ -63,23 +66,35 @@ export class Mmu {
   /** Writes satp; a mode that is not there leaves it as it is. ASIDs have 16 bits. */
   set satp(value: bigint) {
     const levels = LEVELS[Number(value >> 60n & 15n)];
-    if (levels === undefined) return;
+    if (levels === undefined || levels > this.maxLevels) return;
     this.#satp = value;
     this.#levels = levels;
     this.#root = Number(value & 0xfff_ffff_ffffn) * PAGE_BYTES;
+    const { i64, i32 } = this.memory;
+    i64[this.base + SLOT.root >> 3] = (value & 0xfff_ffff_ffffn) * BigInt(PAGE_BYTES);
+    i32[this.base + SLOT.levels >> 2] = levels;
     this.#useSpace();
   }
 
   /**
-   * The context number of a regime in the current address space: equal numbers share TLB entries. SUM is not part of it,
-   * as the kernel's own pages are the same with it and without: see {@linkcode forgetUserPages}.
+   * The context number of a regime in the current address space: equal numbers share TLB entries. The users' pages that
+   * S-mode sees by SUM have a number of their own, so that the kernel's are the same with SUM and without.
    */
-  context(regime: Regime): number {
-    const key = regime.mode << 1 | Number(regime.mxr);
+  context(regime: Regime, bySum = false): number {
+    const key = contextKey(regime.mode, regime.mxr, bySum);
     const known = this.#space[key];
     if (known) return known;
-    if (this.#contexts === MAX_CONTEXT) this.flushAll();
-    return this.#space[key] = ++this.#contexts;
+    return this.memory.i32[(this.base + SLOT.contexts >> 2) + key] = this.#space[key] = ++this.#contexts;
+  }
+
+  /** Sees to it that there are context numbers left; if it must, by forgetting every translation. */
+  provideContexts(count: number): void {
+    if (this.#contexts + count > MAX_CONTEXT) this.flushAll();
+  }
+
+  /** Page walks made. */
+  get walks(): number {
+    return this.#walks + Number(this.memory.i64[this.base + SLOT.walks >> 3]);
   }
 
   /** Forgets every translation. Contexts must be asked for again. */
@@ -89,16 +104,8 @@ export class Mmu {
     this.flushFetch();
     this.#spaces.clear();
     this.#contexts = 0;
-    this.#superpages.length = 0;
-    this.#userEntries.clear();
+    this.#clearSuperpages();
     this.#useSpace();
-  }
-
-  /** SUM ends: forgets the user pages that S-mode reached by it. */
-  forgetUserPages(): void {
-    const { i64 } = this.memory;
-    for (const entry of this.#userEntries) i64[entry + TLB.read >> 3] = i64[entry + TLB.write >> 3] = -1n;
-    this.#userEntries.clear();
   }
 
   /** Forgets what the fetch TLB knows. */
@@ -124,14 +131,17 @@ export class Mmu {
     };
     forget(this.#entry(low));
     i64[this.#fetchEntry(low) >> 3] = -1n;
-    if (!this.#superpages.some((known, level) => known?.has(superpage(low, high, level)))) return;
+    if (!this.#mayKnowSuperpage(low, high)) return;
+    // The filter is made anew from what stays.
     this.flushFetch();
+    this.#clearSuperpages();
     const first = this.base + SLOT.tlb;
     for (let entry = first; entry < first + TLB.entries * TLB.bytes; entry += TLB.bytes) {
       const level = i32[entry + TLB.level >> 2];
       if (level === 0) continue;
       const tag = i32[entry + TLB.read >> 2] === -1 ? entry + TLB.write >> 2 : entry + TLB.read >> 2;
       if (superpage(i32[tag], i32[tag + 1], level) === superpage(low, high, level)) forget(entry);
+      else if (i32[tag] !== -1) this.#noteSuperpage(i32[tag], i32[tag + 1], level);
     }
   }
 
@@ -173,13 +183,15 @@ export class Mmu {
    * After a successful `translate`: remembers the page for accesses of that kind (and for reads, where a store was
    * translated and reading is allowed). Returns whether that kind of access can be made directly now.
    */
-  remember(low: number, high: number, access: Access, regime: Regime, context: number): boolean {
+  remember(low: number, high: number, access: Access, regime: Regime): boolean {
     const { memory, physical } = this;
     const page = physical - physical % PAGE_BYTES;
     if (this.pmp.check(page, PAGE_BYTES, access, regime.mode) !== "allow") return false;
     const host = memory.host(page, PAGE_BYTES);
     const entry = this.#entry(low);
     const { i32, i64, f64 } = memory;
+    const bySum = regime.mode === MODE.S && this.#pte & PTE.U;
+    const context = i32[this.base + (bySum ? SLOT.userContext : SLOT.dataContext) >> 2];
     const tagLow = low & ~0xfff | context | (host < 0 ? TAG_SLOW : 0);
     const read = entry + TLB.read >> 2;
     const write = entry + TLB.write >> 2;
@@ -199,18 +211,18 @@ export class Mmu {
     }
     i32[entry + TLB.addend >> 2] = host - (low & ~0xfff);
     i32[entry + TLB.level >> 2] = this.#level;
-    if (regime.mode === MODE.S && this.#pte & PTE.U) this.#userEntries.add(entry);
     f64[entry + TLB.physical >> 3] = page;
-    this.#noteSuperpage(low, high);
+    this.#noteSuperpage(low, high, this.#level);
     return host >= 0 && (access === ACCESS.load || !this.watch.isWatched(host));
   }
 
   /** Whether a translation without direct access is remembered: then `physical` is the address. */
-  recall(low: number, high: number, access: Access, context: number): boolean {
+  recall(low: number, high: number, access: Access): boolean {
     const entry = this.#entry(low);
     const tag = entry + (access === ACCESS.store ? TLB.write : TLB.read) >> 2;
-    const { i32, f64 } = this.memory;
-    if (i32[tag] !== (low & ~0xfff | context | TAG_SLOW) || i32[tag + 1] !== high) return false;
+    const { base, memory: { i32, f64 } } = this;
+    const isOf = (context: number) => i32[tag] === (low & ~0xfff | i32[base + context >> 2] | TAG_SLOW);
+    if (i32[tag + 1] !== high || !isOf(SLOT.dataContext) && !isOf(SLOT.userContext)) return false;
     this.physical = f64[entry + TLB.physical >> 3] + (low & 0xfff);
     return true;
   }
@@ -229,12 +241,28 @@ export class Mmu {
     i32[entry] = low & ~0xfff | context;
     i32[entry + 1] = high;
     i32[entry + FETCH_TLB.code / 4] = code;
-    this.#noteSuperpage(low, high);
+    this.#noteSuperpage(low, high, this.#level);
   }
 
-  /** The last translation was by a superpage, perhaps: a fence of any of its pages concerns all. */
-  #noteSuperpage(low: number, high: number): void {
-    if (this.#level) (this.#superpages[this.#level] ??= new Set()).add(superpage(low, high, this.#level));
+  /** A superpage is in the TLB: a fence of any of its pages concerns all. */
+  #noteSuperpage(low: number, high: number, level: number): void {
+    if (level === 0) return;
+    const bit = superpageBit(low, high, level);
+    this.memory.i32[(this.base + SLOT.superpages >> 2) + (bit >> 5)] |= 1 << (bit & 31);
+  }
+
+  /** Whether a superpage that holds an address may be in the TLB. */
+  #mayKnowSuperpage(low: number, high: number): boolean {
+    for (let level = 1; level < this.maxLevels; level++) {
+      const bit = superpageBit(low, high, level);
+      if (this.memory.i32[(this.base + SLOT.superpages >> 2) + (bit >> 5)] >> (bit & 31) & 1) return true;
+    }
+    return false;
+  }
+
+  #clearSuperpages(): void {
+    const from = this.base + SLOT.superpages >> 2;
+    this.memory.i32.fill(0, from, from + SUPERPAGE_BITS / 32);
   }
 
   #entry(low: number): number {
@@ -247,12 +275,13 @@ export class Mmu {
 
   #useSpace(): void {
     let space = this.#spaces.get(this.#satp);
-    if (!space) this.#spaces.set(this.#satp, space = new Int32Array(16));
+    if (!space) this.#spaces.set(this.#satp, space = new Int32Array(CONTEXTS));
     this.#space = space;
+    this.memory.i32.set(space, this.base + SLOT.contexts >> 2);
   }
 
   #walk(low: number, high: number, access: Access, regime: Regime): number {
-    this.misses++;
+    this.#walks++;
     const { memory } = this;
     const levels = this.#levels;
     // Bits above the translated ones must equal the highest of these.
@@ -297,7 +326,20 @@ export class Mmu {
 /** The number of the superpage of a level that holds an address. */
 function superpage(low: number, high: number, level: number): number {
   const shift = 12 + 9 * level;
-  return shift < 32 ? (high & 0xfffff) * 2 ** (32 - shift) + (low >>> shift) : high >>> shift - 32;
+  // No more bits than Sv57 translates: all the others equal the highest of these.
+  return shift < 32 ? (high & 0x1ffffff) * 2 ** (32 - shift) + (low >>> shift) : high >>> shift - 32;
+}
+
+/** The bit of the superpage of a level that holds an address in the filter of those; as in wasm_mmu.ts. */
+function superpageBit(low: number, high: number, level: number): number {
+  const shift = 12 + 9 * level;
+  const number = shift < 32 ? high << 32 - shift | low >>> shift : high >> shift - 32;
+  return (number ^ level << 11) & SUPERPAGE_BITS - 1;
+}
+
+/** Where the context number of a regime stands among those of an address space. */
+export function contextKey(mode: Mode, mxr: boolean, bySum: boolean): number {
+  return Number(bySum) << 3 | mode << 1 | Number(mxr);
 }
 
 function permits(pte: number, access: Access, { mode, sum, mxr }: Regime): boolean {

@@ -16,9 +16,13 @@ export class Pmp {
   /** pmpcfg bytes and pmpaddr registers (address bits 55:2); core saves them as part of the hart. */
   readonly cfg: Uint8Array = new Uint8Array(PMP_ENTRIES);
   readonly address: BigUint64Array = new BigUint64Array(PMP_ENTRIES);
-  /** Whether the first entry allows everything to everyone, as firmware often sets it up. */
   #open = false;
   #regions: { low: number; high: number; cfg: number }[] = [];
+
+  /** Whether the first entry allows everything to everyone, as firmware often sets it up. */
+  get open(): boolean {
+    return this.#open;
+  }
 
   /** Takes in what was written to `cfg` and `address`. */
   update(): void {

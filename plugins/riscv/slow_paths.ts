@@ -87,15 +87,14 @@ export class SlowMemory implements SlowPaths {
   readonly refill = (base: number, low: number, high: number, size: number, access: number): number => {
     if ((low & PAGE_BYTES - 1) + size > PAGE_BYTES) return 0;
     const { mmu, dataRegime } = this.#hart(base);
-    const context = this.memory.i32[base + SLOT.dataContext >> 2];
-    if (mmu.recall(low, high, access as Access, context)) return 0;
+    if (mmu.recall(low, high, access as Access)) return 0;
     // Setting A and D is left to the interpreter: it may end the very code that asks.
     const { updatesAccessed } = mmu;
     mmu.updatesAccessed = false;
     const fault = mmu.translate(low, high, size, access as Access, dataRegime);
     mmu.updatesAccessed = updatesAccessed;
     if (fault >= 0) return 0;
-    return Number(mmu.remember(low, high, access as Access, dataRegime, context));
+    return Number(mmu.remember(low, high, access as Access, dataRegime));
   };
 
   readonly load = (base: number, low: number, high: number, size: number, signed: number): number => {
@@ -187,14 +186,13 @@ export class SlowMemory implements SlowPaths {
   /** Translates, and remembers; false after a trap. */
   #reach(hart: RiscvHart, low: number, high: number, size: number, access: Access): boolean {
     const { mmu } = hart;
-    const context = this.memory.i32[hart.base + SLOT.dataContext >> 2];
-    if (mmu.recall(low, high, access, context)) return true;
+    if (mmu.recall(low, high, access)) return true;
     const fault = mmu.translate(low, high, size, access, hart.dataRegime);
     if (fault >= 0) {
       this.#fault(hart, fault, low, high);
       return false;
     }
-    mmu.remember(low, high, access, hart.dataRegime, context);
+    mmu.remember(low, high, access, hart.dataRegime);
     return true;
   }
 

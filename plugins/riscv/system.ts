@@ -1,7 +1,7 @@
 // System instructions: CSR accesses, calls, returns, waits and fences (privileged specification 20240411, chapter 3.3; Zicsr).
 
 import { ACCESS, CAUSE, MODE, STATUS } from "./cause.ts";
-import { CSRS, SSTATUS, STORED_BY_NUMBER, UXL } from "./csrs.ts";
+import { CSRS, SSTATUS, SSTATUS_NUMBER, STORED_BY_NUMBER, UXL } from "./csrs.ts";
 import type { RiscvHart } from "./hart.ts";
 import { STATUS as GO } from "./interpreter.ts";
 import { SINK, SLOT } from "./layout.ts";
@@ -16,7 +16,6 @@ const BY_NUMBER = CSRS.reduce<(typeof CSRS[number] | undefined)[]>((table, csr) 
 /** CSRs whose pending bits are devices' too: a read-modify-write must not make a device's level stick. */
 const PENDING = [0x144, 0x344];
 
-const SSTATUS_NUMBER = 0x100;
 const UXL_HIGH = Number(UXL >> 32n);
 
 /** What a CSR instruction does. */
@@ -60,13 +59,13 @@ export function executeSystem(h: RiscvHart, call: SystemCall, low: number, high:
       h.returnFromM();
       return goOn(h);
     case "sret":
-      if (h.mode === MODE.U || h.mode === MODE.S && h.state.status & STATUS.TSR) return illegal(h);
+      if (h.mode === MODE.U || h.mode === MODE.S && h.status & STATUS.TSR) return illegal(h);
       h.returnFromS();
       return goOn(h);
     case "wfi":
-      if (h.mode === MODE.U || h.mode === MODE.S && h.state.status & STATUS.TW) return illegal(h);
+      if (h.mode === MODE.U || h.mode === MODE.S && h.status & STATUS.TW) return illegal(h);
       h.pc = next;
-      if (h.pending & h.state.mie) return goOn(h);
+      if (h.pending & h.mie) return goOn(h);
       h.state.waiting = true;
       return GO.leave;
     case "pause":
@@ -91,7 +90,7 @@ export function executeSystem(h: RiscvHart, call: SystemCall, low: number, high:
 
 /** Goes on at pc, or at an interrupt's vector where the instruction made one due. */
 function goOn(h: RiscvHart): number {
-  if (h.pending & h.state.mie) h.takeInterrupt();
+  if (h.pending & h.mie) h.takeInterrupt();
   return GO.moved;
 }
 
@@ -118,7 +117,7 @@ function instructionBits(h: RiscvHart): bigint {
  * alone, around each critical section. False where there is more to it; then nothing is done.
  */
 function accessQuickly(h: RiscvHart, { how, immediate }: CsrAccess, low: number, number: number): boolean {
-  const { memory: { i32 }, base, mode, state } = h;
+  const { memory: { i32 }, base, mode } = h;
   const x = base + SLOT.x >> 2;
   const source = low >>> 23;
   const from = immediate ? source : i32[x + source * 2];
@@ -126,9 +125,9 @@ function accessQuickly(h: RiscvHart, { how, immediate }: CsrAccess, low: number,
   if (number === SSTATUS_NUMBER) {
     if (how === "write" || from & ~STATUS.SIE || mode === MODE.U) return false;
     const fs = i32[base + SLOT.fs >> 2];
-    i32[rd] = (state.status | fs << 13) & SSTATUS;
+    i32[rd] = (h.status | fs << 13) & SSTATUS;
     i32[rd + 1] = UXL_HIGH | (fs === 3 ? 1 << 31 : 0);
-    state.status = how === "set" ? state.status | from : state.status & ~from;
+    h.status = how === "set" ? h.status | from : h.status & ~from;
     return true;
   }
   const stored = STORED_BY_NUMBER[number];
@@ -160,7 +159,7 @@ function accessCsr(h: RiscvHart, { how, immediate }: CsrAccess, low: number, num
   const rd = low >>> 13 & 63;
   const old = rd !== SINK || how !== "write" ? BigInt.asUintN(64, csr.read(h)) : 0n;
   if (writes) {
-    const before = PENDING.includes(number) ? BigInt(h.state.soft) : old;
+    const before = PENDING.includes(number) ? BigInt(h.soft) : old;
     csr.write?.(h, how === "set" ? before | operand : how === "clear" ? before & ~operand : operand);
   }
   h.setX(rd, old);

@@ -1,7 +1,6 @@
-// Functions that the interpreter and compiled code share: running compiled code, the TLB past the last page.
+// Functions that the interpreter and compiled code share: running compiled code, fetching.
 
-import { ACCESS, type Access } from "./cause.ts";
-import { CODE, COMPILED, FETCH_TLB, PAGE_BYTES, SLOT, TLB } from "./layout.ts";
+import { CODE, COMPILED, FETCH_TLB, PAGE_BYTES, SLOT } from "./layout.ts";
 import type { Callee, FunctionBuilder } from "./wasm/function.ts";
 import type { ModuleBuilder } from "./wasm/module.ts";
 import { type I32, type I64, TYPE } from "./wasm/types.ts";
@@ -23,7 +22,7 @@ export const MAX_DEPTH = 200;
  * Adds `runTo(hart, budget, depth, pc, address)`: runs compiled regions from pc on until control comes to the address,
  * to code that is not compiled, or to a region that stops. Gives what the last region gave.
  */
-export function addRunTo(module: ModuleBuilder, only: number | undefined): Callee {
+export function addRunTo(module: ModuleBuilder, fetchCode: Callee, only: number | undefined): Callee {
   const region = module.signature([...REGION_SIGNATURE.params], [...REGION_SIGNATURE.results]);
   const { callee, body: f } = module.function([...REGION_SIGNATURE.params, TYPE.i64], [...REGION_SIGNATURE.results]);
   const hart = hartBlock(f, 0, only);
@@ -32,12 +31,16 @@ export function addRunTo(module: ModuleBuilder, only: number | undefined): Calle
   const pc = f.param<typeof TYPE.i64>(3);
   const address = f.get(f.param<typeof TYPE.i64>(4));
   const bits = f.local(TYPE.i64);
+  const page = f.local(TYPE.i32);
   const done = f.openBlock();
   f.brIf(f.unlikely(f.i32.geU(depth, f.const32(MAX_DEPTH))), done);
   const again = f.openLoop();
   const { hit, code } = fetchLookUp(f, hart, f.get(pc));
-  f.brIf(f.unlikely(f.i32.eqz(hit)), done);
-  f.set(bits, f.load64(entryOf(f, code(), f.get(pc))));
+  f.if(f.likely(hit), () => f.set(page, code()), () => {
+    f.set(page, f.call<typeof TYPE.i32>(fetchCode, hart, f.get(pc)));
+    f.brIf(f.unlikely(f.i32.eqz(f.get(page))), done);
+  });
+  f.set(bits, f.load64(entryOf(f, f.get(page), f.get(pc))));
   const op = f.i32.and(f.i32.wrap(f.get(bits)), f.const32(2 ** CODE.opBits - 1));
   f.brIf(f.unlikely(f.i32.ne(op, f.const32(COMPILED))), done);
   const index = f.i32.wrap(f.i64.shrU(f.get(bits), f.const64(32)));
@@ -50,29 +53,6 @@ export function addRunTo(module: ModuleBuilder, only: number | undefined): Calle
   f.close();
   f.close();
   f.return(f.get(budget), f.get(pc));
-  f.unreachable();
-  return callee;
-}
-
-/**
- * Adds a function (hart, address, size) → the host address for an access of that kind, or 0 if it can not be made
- * directly. It has no effect but to fill the TLB.
- */
-export function addTranslate(module: ModuleBuilder, refill: Callee, access: Access, only: number | undefined): Callee {
-  const { callee, body: f } = module.function([TYPE.i32, TYPE.i64, TYPE.i32], [TYPE.i32]);
-  const hart = hartBlock(f, 0, only);
-  const address = f.get(f.param<typeof TYPE.i64>(1));
-  const size = f.get(f.param<typeof TYPE.i32>(2));
-  const entry = f.keep(tableEntry(f, hart, address, TLB));
-  const last = f.i64.add(address, f.i64.extendUnsigned(f.i32.sub(size, f.const32(1))));
-  const wanted = f.i64.or(f.i64.and(last, f.const64(-PAGE_BYTES)), f.load64(hart, SLOT.dataContext));
-  const tag = SLOT.tlb + (access === ACCESS.load ? TLB.read : TLB.write);
-  f.if(f.unlikely(f.i64.ne(f.load64(entry, tag), wanted)), () => {
-    const high = f.i32.wrap(f.i64.shrU(address, f.const64(32)));
-    const filled = f.call<typeof TYPE.i32>(refill, hart, f.i32.wrap(address), high, size, f.const32(access));
-    f.if(f.i32.eqz(filled), () => f.return(f.const32(0)));
-  });
-  f.return(f.i32.add(f.i32.wrap(address), f.load32(entry, SLOT.tlb + TLB.addend)));
   f.unreachable();
   return callee;
 }

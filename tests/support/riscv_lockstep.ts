@@ -32,6 +32,9 @@ export function difference(a: Rig, b: Rig, { ram = false, csrs = false } = {}): 
     return host && host - rig.memory.ramOffset + rig.memory.ramBase;
   };
   if (reservation(a) !== reservation(b)) return differ("reservation", reservation(a), reservation(b));
+  for (const key of ["lines", "soft", "mie", "medeleg", "mideleg", "traps"] as const) {
+    if (h[key] !== g[key]) return `${key}: ${h[key]}, expected ${g[key]}`;
+  }
   for (const key of Object.keys(h.state) as (keyof typeof h.state)[]) {
     if (h.state[key] !== g.state[key]) return `${key}: ${h.state[key]}, expected ${g.state[key]}`;
   }

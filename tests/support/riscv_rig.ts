@@ -154,6 +154,7 @@ export abstract class Rig {
         const nanos = Math.ceil(Number(ticks) * NANOS_PER_TICK);
         return Number.isSafeInteger(nanos) ? nanos : undefined;
       },
+      pageTableLevels: 5,
       firmware: firmware && (() => firmware(this)),
     };
   }
@@ -168,7 +169,7 @@ export class EngineRig extends Rig {
     super();
     const { ramSize = 2 ** 20, harts = 1, config, firmware, shared = false, console = () => {} } = options;
     this.engine = riscv.open({
-      config: riscv.config.parse({ codeCache: 2 ** 20, ...config }, "engine"),
+      config: riscv.config.parse({ codeCache: 2 ** 20, mmu: "sv57", ...config }, "engine"),
       ram: { base: RAM_BASE, size: ramSize, shared },
       harts,
       bus: this.bus,

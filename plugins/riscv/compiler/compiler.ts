@@ -23,7 +23,7 @@ export interface RegionImports {
   readonly only: number | undefined;
   readonly integers: IntegerHelpers;
   readonly floats: Readonly<Record<FpOp, Callee>>;
-  /** See {@linkcode addTranslate}. */
+  /** See {@linkcode MmuFunctions}. */
   readonly translate: { readonly [A in Access]?: Callee };
   /** Whether the host's multiply-add rounds once. */
   readonly fused: boolean;

@@ -10,7 +10,7 @@ import type { Callee } from "../wasm/function.ts";
 import { ModuleBuilder } from "../wasm/module.ts";
 import { TYPE } from "../wasm/types.ts";
 import { INTEGER_HELPERS } from "../wasm_values.ts";
-import { addRunTo, addTranslate, REGION_SIGNATURE } from "../wasm_runtime.ts";
+import { addRunTo, REGION_SIGNATURE } from "../wasm_runtime.ts";
 import { RegionCompiler, type RegionImports } from "./compiler.ts";
 import { PageReader, type Region } from "./region.ts";
 
@@ -164,10 +164,10 @@ function importAll(module: ModuleBuilder, { only, fused }: JitOptions): RegionIm
     integers: table(INTEGER_HELPERS, (name) => module.import(name, [i64, i64], [i64])),
     floats: table(FP_OPS, (name) => module.import(name, [i32, i32, i64, i64, i64], [i64])),
   };
-  const refill = module.import("refill", [i32, i32, i32, i32, i32], [i32]);
   const translate = {
-    [ACCESS.load]: addTranslate(module, refill, ACCESS.load, only),
-    [ACCESS.store]: addTranslate(module, refill, ACCESS.store, only),
+    [ACCESS.load]: module.import("translateLoad", [i32, i64, i32], [i32]),
+    [ACCESS.store]: module.import("translateStore", [i32, i64, i32], [i32]),
   };
-  return { ...imports, only, fused, translate, runTo: addRunTo(module, only) };
+  const fetchCode = module.import("fetchCode", [i32, i64], [i32]);
+  return { ...imports, only, fused, translate, runTo: addRunTo(module, fetchCode, only) };
 }

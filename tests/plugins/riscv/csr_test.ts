@@ -3,7 +3,7 @@
 import { assertEquals } from "@std/assert";
 import { CSRS } from "../../../plugins/riscv/csrs.ts";
 import { Guest, type GuestOptions } from "../../support/riscv_guest.ts";
-import { RAM_BASE } from "../../support/riscv_rig.ts";
+import { EngineRig, RAM_BASE } from "../../support/riscv_rig.ts";
 
 const START = BigInt(RAM_BASE);
 const ONES = 2n ** 64n - 1n;
@@ -224,6 +224,14 @@ Deno.test("satp: a write with an unsupported MODE has no effect; no field is mod
   for (const mode of [8n, 9n, 10n]) {
     const value = mode << 60n | 0xffffn << 44n | 0xfff_ffff_ffffn;
     assertEquals(written("satp", value), value, "16 bits of ASID, 44 of PPN");
+  }
+  // What the engine's configuration leaves out is not supported.
+  for (const [mmu, supported] of [["sv39", [8n]], ["sv48", [8n, 9n]]] as const) {
+    for (const mode of [8n, 9n, 10n]) {
+      const { hart } = new EngineRig({ config: { mmu } });
+      hart.set("satp", mode << 60n | 1n);
+      assertEquals(hart.get("satp") >> 60n, supported.some((known) => known === mode) ? mode : 0n, `${mmu}, ${mode}`);
+    }
   }
 });
 

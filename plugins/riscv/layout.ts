@@ -56,6 +56,12 @@ export const SLOT = {
   walks: 0x338,
   /** The context numbers of the present address space, 0 for none yet (i32 each): see mmu.ts. */
   contexts: 0x340,
+  /**
+   * The page that the stack pointer was last used for, if it can be read and written: its tag (i64), as the TLB's, and
+   * what makes host addresses of its own (i32). A TLB of one entry, at an address that is known when code is made.
+   */
+  stackTag: 0x380,
+  stackAddend: 0x388,
   /** A bit for each superpage that may be in the TLB, by a hash. */
   superpages: 0x800,
   tlb: 0x1000,

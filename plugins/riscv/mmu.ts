@@ -101,6 +101,7 @@ export class Mmu {
   flushAll(): void {
     const { base, memory } = this;
     memory.i64.fill(-1n, base + SLOT.tlb >> 3, base + SLOT.tlb + TLB.entries * TLB.bytes >> 3);
+    this.#forgetStack();
     this.flushFetch();
     this.#spaces.clear();
     this.#contexts = 0;
@@ -130,6 +131,7 @@ export class Mmu {
       i64[entry + TLB.read >> 3] = i64[entry + TLB.write >> 3] = -1n;
     };
     forget(this.#entry(low));
+    this.#forgetStack();
     i64[this.#fetchEntry(low) >> 3] = -1n;
     if (!this.#mayKnowSuperpage(low, high)) return;
     // The filter is made anew from what stays.
@@ -148,6 +150,7 @@ export class Mmu {
   /** Takes back direct stores to the page at host address `page`. */
   dropWrites(page: number): void {
     const { i32, i64 } = this.memory;
+    this.#forgetStack();
     const first = this.base + SLOT.tlb;
     for (let entry = first; entry < first + TLB.entries * TLB.bytes; entry += TLB.bytes) {
       // The addend makes the host address from the low half of the virtual one, which stands in the tag.
@@ -159,6 +162,7 @@ export class Mmu {
   /** Takes back direct stores to every page. */
   dropAllWrites(): void {
     const { i64 } = this.memory;
+    this.#forgetStack();
     const first = this.base + SLOT.tlb + TLB.write >> 3;
     for (let i = 0; i < TLB.entries; i++) i64[first + i * TLB.bytes / 8] = -1n;
   }
@@ -263,6 +267,10 @@ export class Mmu {
   #clearSuperpages(): void {
     const from = this.base + SLOT.superpages >> 2;
     this.memory.i32.fill(0, from, from + SUPERPAGE_BITS / 32);
+  }
+
+  #forgetStack(): void {
+    this.memory.i64[this.base + SLOT.stackTag >> 3] = -1n;
   }
 
   #entry(low: number): number {

@@ -30,6 +30,8 @@ export interface MmuFunctions {
   readonly translateLoad: Callee;
   /** The same for a store, or a read-modify-write. */
   readonly translateStore: Callee;
+  /** The same for either kind of access (1 for a store) by the stack pointer: notes the page for the next ones. */
+  readonly translateStack: Callee;
   /** (hart, pc) → the predecoded page, or 0. */
   readonly fetchCode: Callee;
 }
@@ -51,9 +53,12 @@ export function addMmu(
   options: MmuOptions,
 ): MmuFunctions {
   const walk = addWalk(module, options);
+  const translateLoad = addTranslate(module, walk, refill, options, ACCESS.load);
+  const translateStore = addTranslate(module, walk, refill, options, ACCESS.store);
   return {
-    translateLoad: addTranslate(module, walk, refill, options, ACCESS.load),
-    translateStore: addTranslate(module, walk, refill, options, ACCESS.store),
+    translateLoad,
+    translateStore,
+    translateStack: addTranslateStack(module, translateLoad, translateStore, options),
     fetchCode: addFetchCode(module, walk, options),
   };
 }
@@ -185,6 +190,29 @@ function addTranslate(
     f.store("i64", entry, made, SLOT.tlb + TLB.write);
   }
   f.return(host());
+  f.unreachable();
+  return callee;
+}
+
+function addTranslateStack(module: ModuleBuilder, load: Callee, store: Callee, { only }: MmuOptions): Callee {
+  const { callee, body: f } = module.function([TYPE.i32, TYPE.i64, TYPE.i32, TYPE.i32], [TYPE.i32]);
+  const hart = hartBlock(f, 0, only);
+  const address = f.get(f.param<typeof TYPE.i64>(1));
+  const size = f.get(f.param<typeof TYPE.i32>(2));
+  const stores = f.get(f.param<typeof TYPE.i32>(3));
+  const host = f.call<typeof TYPE.i32>(store, hart, address, size);
+  f.if(host, () => {
+    const entry = f.keep(tableEntry(f, hart, address, TLB));
+    const tag = f.keep(f.i64.or(f.i64.and(address, f.const64(-PAGE_BYTES)), f.load64(hart, SLOT.dataContext)));
+    // Not the users' pages that SUM opens: they have a tag of their own.
+    f.if(f.i64.eq(f.load64(entry, SLOT.tlb + TLB.write), tag), () => {
+      f.store("i64", hart, tag, SLOT.stackTag);
+      f.store("i32", hart, f.load32(entry, SLOT.tlb + TLB.addend), SLOT.stackAddend);
+    });
+    f.return(host);
+  });
+  f.if(stores, () => f.return(f.const32(0)));
+  f.return(f.call(load, hart, address, size));
   f.unreachable();
   return callee;
 }

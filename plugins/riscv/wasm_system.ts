@@ -241,6 +241,7 @@ function addFencePage(module: ModuleBuilder, only: number | undefined): Callee {
   }
   const entry = f.keep(tableEntry(f, h.hart, address, TLB));
   for (const tag of [TLB.read, TLB.write]) f.store("i64", entry, f.const64(-1), SLOT.tlb + tag);
+  f.store("i64", h.hart, f.const64(-1), SLOT.stackTag);
   f.store("i64", tableEntry(f, h.hart, address, FETCH_TLB), f.const64(-1), SLOT.fetchTlb + FETCH_TLB.tag);
   f.return(f.const32(1));
   f.unreachable();

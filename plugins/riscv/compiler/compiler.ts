@@ -25,6 +25,7 @@ export interface RegionImports {
   readonly floats: Readonly<Record<FpOp, Callee>>;
   /** See {@linkcode MmuFunctions}. */
   readonly translate: { readonly [A in Access]?: Callee };
+  readonly translateStack: Callee;
   /** Whether the host's multiply-add rounds once. */
   readonly fused: boolean;
   /** See {@linkcode addRunTo}. */
@@ -50,6 +51,8 @@ interface Site {
   readonly addend: Local<typeof TYPE.i32>;
 }
 
+/** The stack pointer, by convention (unprivileged specification, table 3). */
+const SP = 2;
 /** Registers are numbered through: x0…x31, then f0…f31. */
 const FLOAT = 32;
 const FIRST_REGISTER: Partial<Record<keyof Fields, number>> = {
@@ -215,7 +218,7 @@ export class RegionCompiler extends WasmHart implements Vocabulary<I64, I32> {
         float ||= row.float === true || encoding.fields.has("csr");
         this.#rounds ||= encoding.fields.has("rm");
         const access = ACCESSES[index];
-        if (access !== undefined) this.#nameSite(fields.rs1, access);
+        if (access !== undefined && (fields.rs1 !== SP || loops)) this.#nameSite(fields.rs1, access);
         for (const name of encoding.fields) {
           const first = FIRST_REGISTER[name];
           if (first === undefined) continue;
@@ -454,6 +457,7 @@ export class RegionCompiler extends WasmHart implements Vocabulary<I64, I32> {
   ): void {
     const { f } = this;
     const access = tag === TLB.read ? ACCESS.load : ACCESS.store;
+    if (this.#fields.rs1 === SP && !this.#loops) return this.#accessStack(address, size, access, aligned, direct);
     const { page, addend } = this.#site(this.#fields.rs1, access);
     // The low bits take part: a misaligned access is looked up each time.
     const elsewhere = f.i64.ne(f.i64.and(address, f.const64(-PAGE_BYTES | size - 1)), f.get(page));
@@ -473,6 +477,28 @@ export class RegionCompiler extends WasmHart implements Vocabulary<I64, I32> {
       f.set(page, f.i64.and(address, f.const64(-PAGE_BYTES)));
     });
     direct(() => f.i32.add(f.i32.wrap(address), f.get(addend)));
+  }
+
+  /** An access by the stack pointer, whose page is known to all regions. */
+  #accessStack(
+    address: I64,
+    size: AccessSize,
+    access: typeof ACCESS.load | typeof ACCESS.store,
+    aligned: boolean,
+    direct: (host: () => I32) => void,
+  ): void {
+    const { f } = this;
+    const host = f.temporary(TYPE.i32);
+    const tag = f.i64.or(f.i64.and(address, f.const64(-PAGE_BYTES | size - 1)), this.context);
+    f.set(host, f.i32.add(f.i32.wrap(address), f.load32(this.hart, SLOT.stackAddend)));
+    f.if(f.unlikely(f.i64.ne(tag, f.load64(this.hart, SLOT.stackTag))), () => {
+      if (aligned) f.if(f.unlikely(f.i32.eqz(this.isAligned(address, size))), () => this.#giveBack());
+      const stores = f.const32(Number(access === ACCESS.store));
+      const { translateStack } = this.#imports;
+      f.set(host, f.call<typeof TYPE.i32>(translateStack, this.hart, address, f.const32(size), stores));
+      f.if(f.unlikely(f.i32.eqz(f.get(host))), () => this.#giveBack());
+    });
+    direct(() => f.get(host));
   }
 
   /** The site of a base register; all are named before code is written, as the region's start must make them void. */

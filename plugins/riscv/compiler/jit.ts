@@ -168,6 +168,7 @@ function importAll(module: ModuleBuilder, { only, fused }: JitOptions): RegionIm
     [ACCESS.load]: module.import("translateLoad", [i32, i64, i32], [i32]),
     [ACCESS.store]: module.import("translateStore", [i32, i64, i32], [i32]),
   };
+  const translateStack = module.import("translateStack", [i32, i64, i32, i32], [i32]);
   const fetchCode = module.import("fetchCode", [i32, i64], [i32]);
-  return { ...imports, only, fused, translate, runTo: addRunTo(module, fetchCode, only) };
+  return { ...imports, only, fused, translate, translateStack, runTo: addRunTo(module, fetchCode, only) };
 }

@@ -14,7 +14,13 @@ const FUNCTIONS = 6;
 const DATA = RAM_BASE + 0x1_0000;
 const STACK = RAM_BASE + 0x2_0000;
 const HANDLER = RAM_BASE + 0x3_0000;
+/** Where U-mode makes a call, and where S-mode takes it. */
+const USER = RAM_BASE + 0x3_1000;
+const S_HANDLER = RAM_BASE + 0x3_2000;
 const TABLES = RAM_BASE + 0x8_0000;
+
+/** Where a superpage of the user's is, in schemes of translation. */
+const USER_ALIAS = 0x4000_0000n;
 
 // What registers are for. The others are the bodies' to write.
 const [RA, SP] = [1, 2];
@@ -22,6 +28,8 @@ const POINTERS = [20, 21, 22];
 /** Points to an instruction that programs overwrite with what the next one holds. */
 const [PATCH, NEW] = [23, 27];
 const [OUTER, INNER, TARGET] = [24, 25, 26];
+/** Hold bits of sstatus: SPP; SUM, FS and a part of it, SIE; and the address of the user's code. */
+const [SPP, BITS, USER_CODE] = [3, [16, 17, 18, 4], 19];
 const FREE = [5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 28, 29, 30, 31];
 
 const rows = (test: (row: Row) => boolean): Row[] => INSTRUCTIONS.rows.filter(test);
@@ -127,10 +135,32 @@ export class RandomLoops {
       } else if (kind === 24 && this.#chance(3)) {
         this.#emit("sw", { rs1: PATCH, rs2: NEW, imm: 0 });
         if (this.#chance(2)) this.#emit("fence.i", { rd: 0, rs1: 0, imm: 0 });
-      } else if (kind === 25) this.#emit("csrrs", { rd: this.#pick(FREE), rs1: 0, csr: this.#pick([3, 0xc00, 0xc02]) });
+      } else if (kind === 25 && this.#chance(2)) {
+        this.#emit("csrrs", { rd: this.#pick(FREE), rs1: 0, csr: this.#pick([3, 0xc00, 0xc02]) });
+      } else if (kind === 25) this.#visitUser();
       else if (kind === 26) this.#short();
+      else if (kind < 29) this.#csr();
       else this.#any(this.#pick(INTEGERS));
     }
+  }
+
+  /** An access to a CSR that kernels use much. */
+  #csr(): void {
+    const bits = this.#chance(2);
+    const csr = bits ? 0x100 : 0x140 + this.#below(4);
+    const name = this.#pick(bits ? ["csrrs", "csrrc"] : ["csrrw", "csrrs", "csrrc", "csrrwi", "csrrsi", "csrrci"]);
+    const rs1 = bits ? this.#pick(BITS) : this.#pick([0, ...FREE]);
+    this.#emit(name, { rd: this.#pick([0, ...FREE]), rs1, csr });
+  }
+
+  /** Goes to U-mode, which calls; S-mode comes back here. */
+  #visitUser(): void {
+    this.#emit("auipc", { rd: TARGET, imm: 0 });
+    this.#emit("addi", { rd: TARGET, rs1: TARGET, imm: 24 });
+    this.#emit("csrrw", { rd: 0, rs1: TARGET, csr: 0x140 });
+    this.#emit("csrrw", { rd: 0, rs1: USER_CODE, csr: 0x141 });
+    this.#emit("csrrc", { rd: 0, rs1: SPP, csr: 0x100 });
+    this.#emit("sret", {});
   }
 
   /** Two compressed instructions in a word. */
@@ -184,6 +214,8 @@ export class RandomLoops {
       encode("csrrw", { rd: 31, csr: 0x340, rs1: 31 }),
       encode("mret"),
     ];
+    const user = [encode("addi", { rd: 6, rs1: 6, imm: 1 }), encode("ecall")];
+    const sHandler = [encode("csrrs", { rd: TARGET, rs1: 0, csr: 0x140 }), encode("jalr", { rs1: TARGET })];
     const scheme = this.#pick([0, 8, 9, 10] as const);
     const superpage = this.#chance(2);
     const values = Array.from({ length: 32 }, () => this.#random.operand("l"));
@@ -193,6 +225,8 @@ export class RandomLoops {
       hart.start({ pc: BigInt(pc), mode: "M" });
       rig.program(RAM_BASE, words);
       rig.program(HANDLER, handler);
+      rig.program(USER, user);
+      rig.program(S_HANDLER, sHandler);
       data.forEach((value, i) => rig.poke(DATA + 8 * i, value));
       hart.set("mtvec", BigInt(HANDLER));
       hart.set("mcounteren", 7n);
@@ -203,11 +237,25 @@ export class RandomLoops {
       hart.set("mstatus", 0x6008n);
       for (const n of FREE) hart.set(`x${n}`, values[n]);
       hart.set("sp", BigInt(STACK));
+      hart.set("medeleg", 1n << 8n);
+      hart.set("stvec", BigInt(S_HANDLER));
+      hart.set(`x${SPP}`, 0x100n);
+      hart.set(`x${USER_CODE}`, BigInt(USER));
+      [1n << 18n, 0x6000n, 0x2000n, 2n].forEach((bits, i) => hart.set(`x${BITS[i]}`, bits));
       if (!scheme) return;
       const tables = new PageTables(rig, TABLES);
       const flags = PTE.V | PTE.R | PTE.W | PTE.X;
-      if (superpage) tables.map(BigInt(RAM_BASE), RAM_BASE, flags, 1);
-      else for (let at = 0; at < 0x4_0000; at += PAGE) tables.map(BigInt(RAM_BASE + at), RAM_BASE + at, flags);
+      if (superpage) {
+        tables.map(BigInt(RAM_BASE), RAM_BASE, flags, 1);
+        tables.map(USER_ALIAS, RAM_BASE, flags | PTE.U, 1);
+        hart.set(`x${USER_CODE}`, USER_ALIAS + BigInt(USER - RAM_BASE));
+      } else {
+        // A page of data that S-mode needs SUM for, and the user's code.
+        const users = [DATA + PAGE, USER];
+        for (let at = RAM_BASE; at < RAM_BASE + 0x4_0000; at += PAGE) {
+          tables.map(BigInt(at), at, users.includes(at) ? flags | PTE.U : flags);
+        }
+      }
       tables.map(BigInt(DEVICE_BASE), DEVICE_BASE, flags);
       hart.set("satp", tables.satp(scheme));
       hart.mode = 1;

@@ -5,13 +5,14 @@ import type { Decoded } from "../encoding.ts";
 import { INSTRUCTIONS } from "../instructions.ts";
 import { PAGE_BYTES, SLOT, TLB } from "../layout.ts";
 import type { Fields } from "../rows/row.ts";
-import { CSR } from "../csrs.ts";
+import { CSR, SSTATUS_NUMBER } from "../csrs.ts";
 import type { FpOp } from "../softfloat.ts";
 import type { AccessSize, SystemCall, Vocabulary } from "../vocabulary.ts";
 import type { Callee, FunctionBuilder, Label } from "../wasm/function.ts";
 import { type F32, type F64, type I32, type I64, type Local, TYPE, type Value, type ValueType } from "../wasm/types.ts";
 import { WasmHart } from "../wasm_hart.ts";
 import { MAX_DEPTH } from "../wasm_runtime.ts";
+import { CSR_DONE, CSR_HOW, csrHow, type SystemFunctions } from "../wasm_system.ts";
 import type { IntegerHelpers } from "../wasm_values.ts";
 import { exponentLimit, HostFloat } from "./host_float.ts";
 import { type Block, type BlockEnd, isFloatCsr, type Region } from "./region.ts";
@@ -30,6 +31,7 @@ export interface RegionImports {
   readonly fused: boolean;
   /** See {@linkcode addRunTo}. */
   readonly runTo: Callee;
+  readonly system: Omit<SystemFunctions, "fencePage">;
 }
 
 /**
@@ -116,6 +118,8 @@ export class RegionCompiler extends WasmHart implements Vocabulary<I64, I32> {
   /** A conditional branch's condition, until the block ends. */
   #condition?: I32;
   #floatDirty = false;
+  /** Whether the region needs the floating-point unit on. */
+  #usesFloat = false;
   /** See {@linkcode exponentLimit}; whether anything in the region rounds. */
   readonly #limit: Local<typeof TYPE.i32>;
   #rounds = false;
@@ -168,7 +172,7 @@ export class RegionCompiler extends WasmHart implements Vocabulary<I64, I32> {
       const most = Math.max(0, ...ahead.map((to) => this.#longest[to]));
       this.#longest[node] = this.#blocks[node].instructions.length + most;
     }
-    const float = this.#nameRegisters();
+    const float = this.#usesFloat = this.#nameRegisters();
 
     // Nothing is changed yet where there are too few steps left, or the floating-point unit is off.
     const refused = f.i32.ltS(f.get(this.#budget), f.const32(this.#longest[0]));
@@ -215,7 +219,7 @@ export class RegionCompiler extends WasmHart implements Vocabulary<I64, I32> {
       const loops = this.#tight.has(node);
       for (const { row, index, fields } of instructions) {
         const encoding = INSTRUCTIONS.encodings[index];
-        float ||= row.float === true || encoding.fields.has("csr");
+        float ||= row.float === true || encoding.fields.has("csr") && isFloatCsr(fields.csr);
         this.#rounds ||= encoding.fields.has("rm");
         const access = ACCESSES[index];
         if (access !== undefined && (fields.rs1 !== SP || loops)) this.#nameSite(fields.rs1, access);
@@ -408,7 +412,9 @@ export class RegionCompiler extends WasmHart implements Vocabulary<I64, I32> {
       leaveIf(missed());
     }
     const rest = f.i32.ltS(f.get(this.#budget), f.const32(this.#longest[this.#numbers.get(next)!]));
-    f.if(f.unlikely(rest), () => f.return(f.i32.xor(f.get(this.#budget), f.const32(-1)), f.get(this.#pc)));
+    // The callee may have turned the floating-point unit off.
+    const refused = this.#usesFloat ? f.i32.or(rest, f.i32.eqz(f.load32(this.hart, SLOT.fs))) : rest;
+    f.if(f.unlikely(refused), () => f.return(f.i32.xor(f.get(this.#budget), f.const32(-1)), f.get(this.#pc)));
     this.#fill();
     this.#forgetPages();
   }
@@ -430,7 +436,12 @@ export class RegionCompiler extends WasmHart implements Vocabulary<I64, I32> {
 
   /** Leaves the present instruction, and what follows, to the interpreter. */
   #giveBack(): void {
-    this.f.set(this.#where, this.f.const32(this.#left << 16 | this.#offset));
+    this.#giveBackFrom(this.#left, this.#offset);
+  }
+
+  /** The same for the instruction at an offset, when `left` of the block are not done. */
+  #giveBackFrom(left: number, offset: number): void {
+    this.f.set(this.#where, this.f.const32(left << 16 | offset));
     this.f.br(this.#giveBackExit);
   }
 
@@ -552,11 +563,46 @@ export class RegionCompiler extends WasmHart implements Vocabulary<I64, I32> {
     else this.#leave(target);
   }
 
-  /** Accesses to fflags, frm and fcsr; what else there is of system instructions is the interpreter's. */
+  /** What there is a quick way for; all else is the interpreter's. */
   system(call: SystemCall): void {
+    const { enterSupervisor, leaveSupervisor } = this.#imports.system;
+    if (call === "fence.i") return; // the code cache follows every store already
+    if (call === "ecall") return this.#switchMode(enterSupervisor, this.hart, this.pc);
+    if (call === "sret") return this.#switchMode(leaveSupervisor, this.hart);
+    if (isFloatCsr(this.#fields.csr)) this.#floatCsr(call);
+    else this.#quickCsr(call);
+  }
+
+  /** Leaves for where the hart is after the call; for the interpreter, as the same address may be other code now. */
+  #switchMode(callee: Callee, ...args: Value[]): void {
+    const { f } = this;
+    const done = f.call<typeof TYPE.i32>(callee, ...args);
+    f.if(f.unlikely(f.i32.eqz(done)), () => this.#giveBack());
+    this.#stopAt(f.load64(this.hart, SLOT.pc));
+  }
+
+  /** Accesses to sstatus and to the registers of traps. */
+  #quickCsr(call: SystemCall): void {
     const { f } = this;
     const { csr, rs1 } = this.#fields;
-    if (!call.startsWith("csr") || !isFloatCsr(csr)) throw new Error(`${call} is the interpreter's`);
+    const operand = call.endsWith("i") ? f.const64(rs1) : this.rs1;
+    const how = f.const32(csrHow(call, rs1));
+    const done = f.call<typeof TYPE.i32>(this.#imports.system.accessCsr, this.hart, f.const32(csr), how, operand);
+    f.if(f.unlikely(f.i32.eqz(done)), () => this.#giveBack());
+    this.setRd(f.load64(this.hart, SLOT.result));
+    if (csr !== SSTATUS_NUMBER || csrHow(call, rs1) === CSR_HOW.read) return;
+    f.if(f.i32.and(done, f.const32(CSR_DONE.pages)), () => this.#forgetPages());
+    this.#floatDirty = false;
+    if (!this.#usesFloat) return;
+    f.if(f.unlikely(f.i32.and(done, f.const32(CSR_DONE.floatOff))), () => {
+      this.#giveBackFrom(this.#left - 1, this.#offset + this.#length);
+    });
+  }
+
+  /** Accesses to fflags, frm and fcsr. */
+  #floatCsr(call: SystemCall): void {
+    const { f } = this;
+    const { csr, rs1 } = this.#fields;
     const flags = f.load32(this.hart, SLOT.fflags);
     const rounding = f.load32(this.hart, SLOT.frm);
     const fcsr = f.i32.or(flags, f.i32.shl(rounding, f.const32(5)));

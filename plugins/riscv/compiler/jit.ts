@@ -170,5 +170,10 @@ function importAll(module: ModuleBuilder, { only, fused }: JitOptions): RegionIm
   };
   const translateStack = module.import("translateStack", [i32, i64, i32, i32], [i32]);
   const fetchCode = module.import("fetchCode", [i32, i64], [i32]);
-  return { ...imports, only, fused, translate, translateStack, runTo: addRunTo(module, fetchCode, only) };
+  const system = {
+    accessCsr: module.import("accessCsr", [i32, i32, i32, i64], [i32]),
+    enterSupervisor: module.import("enterSupervisor", [i32, i64], [i32]),
+    leaveSupervisor: module.import("leaveSupervisor", [i32], [i32]),
+  };
+  return { ...imports, only, fused, translate, translateStack, system, runTo: addRunTo(module, fetchCode, only) };
 }

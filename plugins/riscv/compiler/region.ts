@@ -3,6 +3,7 @@
 import type { Decoded, InstructionTable } from "../encoding.ts";
 import { CSR } from "../csrs.ts";
 import { PAGE_BYTES } from "../layout.ts";
+import { isQuickCsr } from "../wasm_system.ts";
 
 /** Instructions of a region, at the most. */
 const MAX_INSTRUCTIONS = 400;
@@ -32,9 +33,11 @@ export type Region = ReadonlyMap<number, Block>;
 /** Registers that hold return addresses: ra and t0 (unprivileged specification, table 3). */
 const LINK = [1, 5];
 const BRANCH = /^(beq|bne|blt|bge|bltu|bgeu)$/;
-/** What only the interpreter carries out; of the CSRs all but those of floating point. */
-const INTERPRETED = /^(ecall|ebreak|mret|sret|wfi|pause|sfence|sinval|fence\.i)/;
+/** What only the interpreter carries out, besides most CSRs. */
+const INTERPRETED = /^(ebreak|mret|wfi|pause|sfence|sinval)/;
 const CSR_ACCESS = /^csr/;
+/** What goes to another mode. */
+const SWITCH = /^(ecall|sret)$/;
 
 /** Whether a CSR is fflags, frm or fcsr. */
 export function isFloatCsr(csr: number): boolean {
@@ -45,6 +48,7 @@ export function isFloatCsr(csr: number): boolean {
 export class PageReader {
   readonly #interpreted: boolean[];
   readonly #csr: boolean[];
+  readonly #switch: boolean[];
   readonly #branch: boolean[];
   readonly #jal: number;
   readonly #jalr: number;
@@ -52,6 +56,7 @@ export class PageReader {
   constructor(readonly table: InstructionTable) {
     this.#interpreted = table.rows.map((row) => INTERPRETED.test(row.name));
     this.#csr = table.rows.map((row) => CSR_ACCESS.test(row.name));
+    this.#switch = table.rows.map((row) => SWITCH.test(row.name));
     this.#branch = table.rows.map((row) => BRANCH.test(row.name));
     this.#jal = table.indexOf("jal");
     this.#jalr = table.indexOf("jalr");
@@ -113,7 +118,7 @@ export class PageReader {
   }
 
   #isInterpreted({ index, fields }: Decoded): boolean {
-    return this.#interpreted[index] || this.#csr[index] && !isFloatCsr(fields.csr);
+    return this.#interpreted[index] || this.#csr[index] && !isFloatCsr(fields.csr) && !isQuickCsr(fields.csr);
   }
 
   /** How control goes on, for an instruction that may send it elsewhere. */
@@ -125,6 +130,6 @@ export class PageReader {
       return isCall ? { kind: "call", next: offset + length, target } : { kind: "goto", next: target };
     }
     if (index === this.#jalr) return isCall ? { kind: "call", next: offset + length } : { kind: "indirect" };
-    return undefined;
+    return this.#switch[index] ? { kind: "indirect" } : undefined;
   }
 }

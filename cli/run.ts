@@ -28,6 +28,12 @@ const HELP: Help = {
     "Options marked … may be given several times. Paths are relative to the working directory.\n" +
     "At a terminal, Ctrl-A x quits and Ctrl-A h helps. The exit code is 0 when the guest powers off,\n" +
     "a test program's own code, 124 after the time-out, and 1 for everything that is wrong.",
+    "The riscv engine's config, for example --engine 'riscv,{\"threshold\": 500}', with its defaults:\n" +
+    "  compiler: true         compile hot code, or interpret all of it\n" +
+    "  threshold: 2000        how often jumps reach code before it is compiled\n" +
+    '  codeCache: "40M"       memory for decoded code\n' +
+    '  compiledCode: "32M"    compiled code that is kept\n' +
+    '  mmu: "sv39"           or sv48, sv57: the largest scheme of address translation',
   ],
 };
 
@@ -100,11 +106,12 @@ export async function runMachines(
         signal: stop.signal,
         log: (line) => console.error(prefix + line),
       });
+      const started = performance.now();
       const printed = Object.values(machine.streams).map(({ readable }) => printLines(readable, prefix));
       try {
         return (await machine.run()).code;
       } finally {
-        if (stats) console.error(columns(Object.entries(machine.stats()).map(([key, value]) => [key, String(value)])));
+        if (stats) console.error(statistics(machine.stats(), (performance.now() - started) / 1000));
         await machine[Symbol.asyncDispose]();
         await Promise.all(printed);
       }
@@ -119,6 +126,12 @@ export async function runMachines(
   } finally {
     clearTimeout(timer);
   }
+}
+
+/** A machine's counters, and how many million instructions it executed a second. */
+function statistics(counters: Record<string, number>, seconds: number): string {
+  const mips = Math.round(counters.instructions / seconds / 1e5) / 10;
+  return columns(Object.entries({ ...counters, seconds, mips }).map(([name, count]) => [name, String(count)]));
 }
 
 /** The machine with its first console, if it leads nowhere else, at the terminal. */

@@ -191,16 +191,22 @@ class RiscvEngine implements Engine {
   }
 
   stats(): Record<string, number> {
+    const sum = (count: (hart: RiscvHart) => number) => this.harts.reduce((sum, hart) => sum + count(hart), 0);
+    const calls = Object.entries(this.#slow.calls).map(([name, count]) => [`exitsTo${capital(name)}`, count]);
+    const compiled = sum((hart) => hart.compiled.steps);
     return {
       instructions: this.retired,
+      interpretedPercent: this.retired ? Math.round((1 - compiled / this.retired) * 1000) / 10 : 0,
+      compiledRuns: sum((hart) => hart.compiled.runs),
+      traps: sum((hart) => hart.traps),
+      pageWalks: sum((hart) => hart.mmu.walks),
       decoded: this.#code.decoded,
       codeFlushes: this.#code.flushes,
       regions: this.#jit.regions,
       modules: this.#jit.modules,
       compiledBytes: this.#jit.compiledBytes,
       evictions: this.#jit.evictions,
-      pageWalks: this.harts.reduce((sum, hart) => sum + hart.mmu.walks, 0),
-      traps: this.harts.reduce((sum, hart) => sum + hart.traps, 0),
+      ...Object.fromEntries(calls),
     };
   }
 
@@ -247,6 +253,8 @@ class RiscvEngine implements Engine {
     };
   }
 }
+
+const capital = (name: string): string => name[0].toUpperCase() + name.slice(1);
 
 /** The portable engine: it needs no permission and no hardware support. */
 const riscv: EngineDefinition<Config> = defineEngine({

@@ -136,6 +136,12 @@ export class RiscvHart implements Hart {
     else this.#aside--;
   }
 
+  /** Steps made by compiled code, and how often it was entered, since power-on or `load`. */
+  get compiled(): { steps: number; runs: number } {
+    const [steps, runs] = [SLOT.compiledSteps, SLOT.compiledRuns].map((slot) => this.#i64[this.base + slot >> 3]);
+    return { steps: Number(steps), runs: Number(runs) };
+  }
+
   get outOfSteps(): boolean {
     return this.#budget === 0;
   }

@@ -335,14 +335,15 @@ class Interpreter extends WasmHart implements Vocabulary<I64, I32> {
     const [left, to] = f.callMany(this.functions.runTo, ...state);
     f.set(this.#pc, to as I64);
     f.set(this.#context, this.#slot64(SLOT.dataContext));
-    f.if(f.i32.geS(left as I32, f.const32(0)), () => {
-      f.set(this.#budget, left as I32);
-      f.br(this.#goto);
-    });
-    // Where steps were made, the same address need not be the same code.
     const before = f.keep(f.get(this.#budget));
-    f.set(this.#budget, f.i32.xor(left as I32, f.const32(-1)));
-    f.brIf(f.i32.or(f.i32.ne(f.get(this.#budget), before), f.i32.eqz(f.get(this.#budget))), this.#goto);
+    // What is left, or its complement.
+    f.set(this.#budget, f.i32.xor(left as I32, f.i32.shrS(left as I32, f.const32(31))));
+    const made = f.i32.sub(before, f.get(this.#budget));
+    this.#addTo(SLOT.compiledSteps, f.i64.extendUnsigned(made));
+    this.#addTo(SLOT.compiledRuns, f.const64(1));
+    f.brIf(f.i32.geS(left as I32, f.const32(0)), this.#goto);
+    // Where steps were made, the same address need not be the same code.
+    f.brIf(f.i32.or(made, f.i32.eqz(f.get(this.#budget))), this.#goto);
     f.set(this.#budget, f.i32.sub(f.get(this.#budget), f.const32(1)));
     this.#execute(f.load64(f.i32.shl(index, f.const32(3)), this.options.originalsOffset));
   }
@@ -355,6 +356,10 @@ class Interpreter extends WasmHart implements Vocabulary<I64, I32> {
     f.set(this.#aside, f.get(this.#budget));
     f.set(this.#budget, f.const32(0));
     f.br(this.#next);
+  }
+
+  #addTo(counter: number, value: I64): void {
+    this.f.store("i64", this.hart, this.f.i64.add(this.#slot64(counter), value), counter);
   }
 
   #refund(): void {

@@ -62,6 +62,9 @@ export const SLOT = {
    */
   stackTag: 0x380,
   stackAddend: 0x388,
+  /** Steps that compiled code made, and how often the interpreter entered it (i64 each): for people. */
+  compiledSteps: 0x390,
+  compiledRuns: 0x398,
   /** A bit for each superpage that may be in the TLB, by a hash. */
   superpages: 0x800,
   tlb: 0x1000,

@@ -28,6 +28,11 @@ export interface StoreWatch {
 export class SlowMemory implements SlowPaths {
   /** Where a store is told of; its page is pinned in the code cache. */
   watch?: StoreWatch;
+  /** How often each was called: what generated code could not do itself. */
+  readonly calls = {
+    ...{ fetch: 0, decode: 0, crossing: 0, refill: 0, load: 0, store: 0 },
+    ...{ loadReserved: 0, storeConditional: 0, amo: 0, system: 0 },
+  };
   /** Told of an entry of predecoded code that has become hot. */
   onHot: (entry: number) => void = () => {};
 
@@ -41,6 +46,7 @@ export class SlowMemory implements SlowPaths {
   // Arrow functions: they are handed to WebAssembly as they are.
 
   readonly fetch = (base: number): number => {
+    this.calls.fetch++;
     const hart = this.#hart(base);
     if (hart.outOfSteps) return STATUS.leave;
     const { i32 } = this.memory;
@@ -58,9 +64,13 @@ export class SlowMemory implements SlowPaths {
     return STATUS.moved;
   };
 
-  readonly decode = (_base: number, entry: number): void => this.code.decode(entry);
+  readonly decode = (_base: number, entry: number): void => {
+    this.calls.decode++;
+    this.code.decode(entry);
+  };
 
   readonly crossing = (base: number): number => {
+    this.calls.crossing++;
     const hart = this.#hart(base);
     const { i32, view } = this.memory;
     const at = base + SLOT.pc >> 2;
@@ -85,6 +95,7 @@ export class SlowMemory implements SlowPaths {
 
   /** Fills the TLB for compiled code: whether the access can be made directly now. It has no other effect. */
   readonly refill = (base: number, low: number, high: number, size: number, access: number): number => {
+    this.calls.refill++;
     if ((low & PAGE_BYTES - 1) + size > PAGE_BYTES) return 0;
     const { mmu, dataRegime } = this.#hart(base);
     if (mmu.recall(low, high, access as Access)) return 0;
@@ -98,6 +109,7 @@ export class SlowMemory implements SlowPaths {
   };
 
   readonly load = (base: number, low: number, high: number, size: number, signed: number): number => {
+    this.calls.load++;
     const hart = this.#hart(base);
     if ((low & PAGE_BYTES - 1) + size > PAGE_BYTES) return this.#loadCrossing(hart, low, high, size, signed);
     if (!this.#reach(hart, low, high, size, ACCESS.load)) return STATUS.moved;
@@ -109,6 +121,7 @@ export class SlowMemory implements SlowPaths {
   };
 
   readonly store = (base: number, low: number, high: number, size: number): number => {
+    this.calls.store++;
     const hart = this.#hart(base);
     if ((low & PAGE_BYTES - 1) + size > PAGE_BYTES) return this.#storeCrossing(hart, low, high, size);
     if (!this.#reach(hart, low, high, size, ACCESS.store)) return STATUS.moved;
@@ -119,6 +132,7 @@ export class SlowMemory implements SlowPaths {
   };
 
   readonly loadReserved = (base: number, low: number, high: number, size: number): number => {
+    this.calls.loadReserved++;
     const hart = this.#hart(base);
     const host = this.#atomic(hart, low, high, size, ACCESS.load);
     if (host < 0) return STATUS.moved;
@@ -129,6 +143,7 @@ export class SlowMemory implements SlowPaths {
   };
 
   readonly storeConditional = (base: number, low: number, high: number, size: number): number => {
+    this.calls.storeConditional++;
     const hart = this.#hart(base);
     const { i32, i64 } = this.memory;
     const host = this.#atomic(hart, low, high, size, ACCESS.store);
@@ -141,6 +156,7 @@ export class SlowMemory implements SlowPaths {
   };
 
   readonly amo = (base: number, low: number, high: number, size: number, fn: number): number => {
+    this.calls.amo++;
     const hart = this.#hart(base);
     const { i64 } = this.memory;
     if (this.#atomic(hart, low, high, size, ACCESS.store) < 0) return STATUS.moved;
@@ -154,8 +170,10 @@ export class SlowMemory implements SlowPaths {
     return STATUS.done;
   };
 
-  readonly system = (base: number, call: number, low: number, high: number, length: number): number =>
-    executeSystem(this.#hart(base), SYSTEM_CALLS[call], low, high, length);
+  readonly system = (base: number, call: number, low: number, high: number, length: number): number => {
+    this.calls.system++;
+    return executeSystem(this.#hart(base), SYSTEM_CALLS[call], low, high, length);
+  };
 
   // ------------------------------------------------------------ inside
 

@@ -1,6 +1,6 @@
 // cli/run.ts: small guests from power-on to their exit codes.
 
-import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import { assertEquals, assertGreater, assertLess, assertMatch, assertStringIncludes } from "@std/assert";
 import { join } from "@std/path";
 import { elf, LOOP } from "../support/boot_files.ts";
 import { denovisor } from "../support/denovisor.ts";
@@ -73,7 +73,22 @@ Deno.test("a guest without an end is stopped by the time-out with code 124", () 
     assertEquals(outcome, { code: 124, out: "", err: "denovisor: Stopped after 0.3 s\n" });
     const { code, err } = await denovisor(["run", "--kernel", kernel, "--timeout", "0.3", "--stats"]);
     assertEquals(code, 124);
-    assertMatch(err, /^instructions +\d+$/m);
+    const counts = Object.fromEntries(err.split("\n").map((line) => line.split(/ +/)));
+    assertGreater(Number(counts.instructions), 1e6);
+    assertGreater(Number(counts.mips), 1);
+    assertLess(Number(counts.interpretedPercent), 50, "a loop is compiled");
+    assertEquals(Number(counts.regions), 1);
+    const interpreted = [
+      "run",
+      "--kernel",
+      kernel,
+      "--timeout",
+      "0.3",
+      "--stats",
+      "--engine",
+      'riscv,{"compiler":false}',
+    ];
+    assertMatch((await denovisor(interpreted)).err, /^interpretedPercent +100$/m);
   }));
 
 Deno.test("machines of one configuration run side by side, each line with its machine's name", () =>

@@ -31,6 +31,8 @@ export class CodeCache implements PageWatch {
   readonly #flags: Uint8Array;
   /** The RAM page in each slot, or -1. */
   readonly #owner: Int32Array;
+  /** Whether a slot has been used before. */
+  readonly #used: Uint8Array;
   #free: number[] = [];
 
   constructor(
@@ -41,11 +43,14 @@ export class CodeCache implements PageWatch {
     this.handlers = encoder.handlers;
     this.#slots = Math.floor(bytes / CODE.pageBytes) - 1;
     this.divided = memory.codeOffset + this.#slots * CODE.pageBytes;
-    this.#clear(this.divided, this.handlers.crossing);
+    for (let i = 0; i < CODE.entries; i++) {
+      memory.i32[(this.divided >> 2) + i * 2] = i < PAGE_BYTES / 2 ? this.handlers.crossing : this.handlers.pageEnd;
+    }
     const pages = memory.ramSize / PAGE_BYTES;
     this.#code = new Int32Array(memory.wasm.buffer, memory.pageCodeOffset, pages);
     this.#flags = new Uint8Array(memory.wasm.buffer, memory.pageFlagsOffset, pages);
-    this.#owner = new Int32Array(this.#slots);
+    this.#owner = new Int32Array(this.#slots).fill(-1);
+    this.#used = new Uint8Array(this.#slots);
     this.dropAll();
   }
 
@@ -60,7 +65,7 @@ export class CodeCache implements PageWatch {
     }
     const slot = this.#free.pop()!;
     const address = this.memory.codeOffset + slot * CODE.pageBytes;
-    this.#clear(address, this.handlers.decode);
+    this.#clear(slot);
     this.#code[page] = address;
     this.#owner[slot] = page;
     this.onCode(host - host % PAGE_BYTES);
@@ -165,19 +170,23 @@ export class CodeCache implements PageWatch {
 
   /** Drops all decoded code. */
   dropAll(): void {
-    for (const page of this.#code) if (page) this.onPageDrop(page);
-    this.#code.fill(0);
-    this.#owner.fill(-1);
+    this.#owner.forEach((page, slot) => {
+      if (page < 0) return;
+      this.onPageDrop(this.#code[page]);
+      this.#code[page] = 0;
+      this.#owner[slot] = -1;
+    });
     this.#free = Array.from({ length: this.#slots }, (_, i) => this.#slots - 1 - i);
   }
 
-  /** Fills a predecoded page with one handler. */
-  #clear(address: number, handler: number): void {
-    const { i32, u8 } = this.memory;
-    u8.fill(0, address, address + CODE.pageBytes);
-    for (let i = 0; i < CODE.entries; i++) {
-      i32[(address >> 2) + i * 2] = i < PAGE_BYTES / 2 ? handler : this.handlers.pageEnd;
-    }
+  /** Makes a predecoded page one of which nothing is decoded. */
+  #clear(slot: number): void {
+    const { i32, u8, codeOffset } = this.memory;
+    const address = codeOffset + slot * CODE.pageBytes;
+    // A slot that was never used is zero. To write that would cost the host pages that code never needs.
+    if (this.#used[slot]) u8.fill(0, address, address + CODE.pageBytes);
+    this.#used[slot] = 1;
+    for (let i = PAGE_BYTES / 2; i < CODE.entries; i++) i32[(address >> 2) + i * 2] = this.handlers.pageEnd;
   }
 
   #page(host: number): number {

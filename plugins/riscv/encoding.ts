@@ -78,7 +78,7 @@ export function parseBits(bits: string): Encoding {
 export function cutFields(encoding: Encoding, bits: number): Fields {
   const fields = { ...NO_FIELDS };
   for (const { field, at, low, width } of encoding.slices) {
-    const raw = bits >>> at & (2 ** width - 1);
+    const raw = bits >>> at & (1 << width) - 1;
     if (width === 3 && field !== "rm" && field !== "imm") fields[field] = raw + 8;
     else fields[field] |= raw << low;
   }

@@ -38,14 +38,10 @@ export function bootLoader(options: BootOptions): () => Promise<Bytes> {
     }
   };
   return async () => {
+    const [kernel, initrd, bios] = await Promise.all(NAMES.map((name) => read(name, options)));
     const context = {
       engine,
-      files: {
-        kernel: await read("kernel", options),
-        initrd: await read("initrd", options),
-        bios: await read("bios", options),
-        append: files.append,
-      },
+      files: { kernel, initrd, bios, append: files.append },
       write,
       devices,
       timebase: board.timebase,
@@ -55,7 +51,9 @@ export function bootLoader(options: BootOptions): () => Promise<Bytes> {
   };
 }
 
-async function read(which: "kernel" | "initrd" | "bios", options: BootOptions): Promise<BootFiles["kernel"]> {
+const NAMES = ["kernel", "initrd", "bios"] as const;
+
+async function read(which: typeof NAMES[number], options: BootOptions): Promise<BootFiles["kernel"]> {
   const { host, base, files: { [which]: file } } = options;
   if (typeof file !== "string") return file;
   try {

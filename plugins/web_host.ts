@@ -1,10 +1,15 @@
-// The host port on web APIs alone: it serves in Deno, in browsers, wherever there are timers and fetch.
+// The host port on web APIs, and a turn and a file of Deno's where it is there: it serves wherever there are timers and fetch.
 
 import type { Bytes, Host, Nanos } from "../core/plugin.ts";
 
 /** What a host in front of the web's APIs has besides: a turn of its event loop that waits for no timer. */
 interface Immediate {
   readonly setImmediate?: (callback: () => void) => void;
+}
+
+/** Where there is a file system besides: a file at one go, which fetch reads in small pieces. */
+interface FileSystem {
+  readonly Deno?: { readFile(url: URL): Promise<Uint8Array<ArrayBuffer>> };
 }
 
 const MILLISECOND: Nanos = 1_000_000;
@@ -61,6 +66,12 @@ export function createWebHost(load: (specifier: string) => Promise<unknown>): Ho
     },
 
     async readFile(location) {
+      const { Deno: files } = globalThis as FileSystem;
+      if (files && location.startsWith("file:")) {
+        return await files.readFile(new URL(location)).catch((error) => {
+          throw new Error(reason(error));
+        });
+      }
       const answer = await fetch(location).catch((error) => {
         throw new Error(reason(error)); // without the location, which the caller names
       });
@@ -72,10 +83,10 @@ export function createWebHost(load: (specifier: string) => Promise<unknown>): Ho
   };
 }
 
-/** Why a fetch failed, in the host's words. */
+/** Why a file can not be read, in the host's words. */
 function reason(error: unknown): string {
   const message = error instanceof Error ? error.message : String(error);
-  return message.replace(/^Error fetching file '[^']*': /, "");
+  return message.replace(/: readfile '.*'$|: open '.*'$/s, "");
 }
 
 /**

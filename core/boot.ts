@@ -23,9 +23,19 @@ export interface BootOptions {
   readonly devices: BootContext["devices"];
 }
 
-/** A function that reads the boot files, lets the board load them and start, and gives the device tree. */
-export function bootLoader(options: BootOptions): () => Promise<Bytes> {
-  const { board, engine, memory, devices, files } = options;
+/** Reads the boot files. */
+export async function readBootFiles(options: Pick<BootOptions, "host" | "base" | "files">): Promise<BootFiles> {
+  const [kernel, initrd, bios] = await Promise.all(NAMES.map((name) => read(name, options)));
+  return { kernel, initrd, bios, append: options.files.append };
+}
+
+/**
+ * A function that reads the boot files, lets the board load them and start, and gives the device tree. The first time
+ * it takes those that are `ahead`.
+ */
+export function bootLoader(options: BootOptions, ahead: Promise<BootFiles>): () => Promise<Bytes> {
+  const { board, engine, memory, devices } = options;
+  let first: Promise<BootFiles> | undefined = ahead;
   const write = (at: number, bytes: Bytes): void => {
     try {
       memory.write(at, bytes);
@@ -38,10 +48,11 @@ export function bootLoader(options: BootOptions): () => Promise<Bytes> {
     }
   };
   return async () => {
-    const [kernel, initrd, bios] = await Promise.all(NAMES.map((name) => read(name, options)));
+    const files = await (first ?? readBootFiles(options));
+    first = undefined;
     const context = {
       engine,
-      files: { kernel, initrd, bios, append: files.append },
+      files,
       write,
       devices,
       timebase: board.timebase,
@@ -53,7 +64,10 @@ export function bootLoader(options: BootOptions): () => Promise<Bytes> {
 
 const NAMES = ["kernel", "initrd", "bios"] as const;
 
-async function read(which: typeof NAMES[number], options: BootOptions): Promise<BootFiles["kernel"]> {
+async function read(
+  which: typeof NAMES[number],
+  options: Parameters<typeof readBootFiles>[0],
+): Promise<BootFiles["kernel"]> {
   const { host, base, files: { [which]: file } } = options;
   if (typeof file !== "string") return file;
   try {

@@ -1,6 +1,6 @@
 // Builds a machine from its plan: back ends, engine, devices, wires, boot. What fails midway is closed again.
 
-import { bootLoader } from "./boot.ts";
+import { bootLoader, readBootFiles } from "./boot.ts";
 import { Bus } from "./bus.ts";
 import { Alarms, HostTime, InstructionTime } from "./clock.ts";
 import { Devices } from "./devices.ts";
@@ -123,6 +123,11 @@ class Assembly {
   async build(): Promise<Machine> {
     const { devices, description } = this.#plan;
     const firmware = this.#firmware();
+    const { hypervisor, base, quantum } = this.#options;
+    const { host } = hypervisor;
+    // Under way while the engine starts.
+    const files = readBootFiles({ host, base, files: description.boot });
+    files.catch(() => {}); // thrown where they are needed
     const opened: [PlannedDevice, OpenBackends][] = [];
     for (const planned of devices) opened.push([planned, await this.#openBackends(planned)]);
     this.#print = opened.find(([, { print }]) => print)?.[1].print;
@@ -135,22 +140,21 @@ class Assembly {
     const pipes = new Map<string, StreamBackend>();
     for (const [{ name }, { pipe }] of opened) if (pipe) pipes.set(name, pipe);
 
-    const { hypervisor, base, quantum } = this.#options;
     const boot = bootLoader({
-      host: hypervisor.host,
+      host,
       base,
       files: description.boot,
       board: this.#plan.board,
       engine,
       memory,
       devices: placed,
-    });
+    }, files);
     const tree = await boot();
     this.#devices.refresh();
     if (this.#requests.failure) throw this.#requests.failure;
     const machine = this.#machine = new Machine({
       name: description.name,
-      host: hypervisor.host,
+      host,
       turns: hypervisor.turns,
       engine,
       memory,

@@ -7,9 +7,13 @@ interface Immediate {
   readonly setImmediate?: (callback: () => void) => void;
 }
 
-/** Where there is a file system besides: a file at one go, which fetch reads in small pieces. */
+/** Where there is a file system besides: a file at one go into its own bytes, which fetch reads in small pieces. */
 interface FileSystem {
-  readonly Deno?: { readFile(url: URL): Promise<Uint8Array<ArrayBuffer>> };
+  readonly Deno?: { openSync(url: URL): OpenFile };
+}
+interface OpenFile extends Disposable {
+  statSync(): { readonly isFile: boolean; readonly size: number };
+  read(into: Uint8Array): Promise<number | null>;
 }
 
 const MILLISECOND: Nanos = 1_000_000;
@@ -66,12 +70,10 @@ export function createWebHost(load: (specifier: string) => Promise<unknown>): Ho
     },
 
     async readFile(location) {
-      const { Deno: files } = globalThis as FileSystem;
-      if (files && location.startsWith("file:")) {
-        return await files.readFile(new URL(location)).catch((error) => {
-          throw new Error(reason(error));
-        });
-      }
+      const bytes = await readWhole(location).catch((error) => {
+        throw new Error(reason(error));
+      });
+      if (bytes) return bytes;
       const answer = await fetch(location).catch((error) => {
         throw new Error(reason(error)); // without the location, which the caller names
       });
@@ -83,10 +85,26 @@ export function createWebHost(load: (specifier: string) => Promise<unknown>): Ho
   };
 }
 
+/** A file of the host's, where it is a plain one and there is a file system. The read is under way at once. */
+async function readWhole(location: string): Promise<Bytes | undefined> {
+  const { Deno: files } = globalThis as FileSystem;
+  if (!files || !location.startsWith("file:")) return undefined;
+  using file = files.openSync(new URL(location));
+  const { isFile, size } = file.statSync();
+  if (!isFile) return undefined;
+  const bytes = new Uint8Array(size);
+  for (let at = 0; at < size;) {
+    const read = await file.read(bytes.subarray(at));
+    if (read === null) return bytes.subarray(0, at);
+    at += read;
+  }
+  return bytes;
+}
+
 /** Why a file can not be read, in the host's words. */
 function reason(error: unknown): string {
   const message = error instanceof Error ? error.message : String(error);
-  return message.replace(/: readfile '.*'$|: open '.*'$/s, "");
+  return message.replace(/^Error fetching file '[^']*': |: open '.*'$/s, "");
 }
 
 /**

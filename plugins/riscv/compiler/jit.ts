@@ -68,10 +68,11 @@ export class Jit {
     code.onPageDrop = (page) => this.#forget(page);
   }
 
-  /** An entry has become hot. */
+  /** An entry has become hot. If it has for the second time, it has waited for too long. */
   hot(entry: number): void {
     const page = this.code.pageAt(entry);
-    if (this.#queued.has(entry) || this.code.isCompiled(entry)) return;
+    if (this.code.isCompiled(entry)) return;
+    if (this.#queued.has(entry)) return this.compile();
     this.#queued.add(entry);
     this.#queue.push({ entry, page });
     if (this.#queue.length >= BATCH) this.compile();

@@ -34,6 +34,8 @@ export class CodeCache implements PageWatch {
   /** Whether a slot has been used before. */
   readonly #used: Uint8Array;
   #free: number[] = [];
+  /** Of the page made last. Pages that are made anew are others, wherever they stand. */
+  #serial = 0;
 
   constructor(
     readonly memory: EngineMemory,
@@ -85,6 +87,17 @@ export class CodeCache implements PageWatch {
       if (length === 0) return;
       offset += length;
     }
+  }
+
+  /** Keeps the entry of the instruction at the end of one predecoded page, which goes on in the RAM page at `next`. */
+  keepCrossing(page: number, next: number): void {
+    const { i32 } = this.memory;
+    const following = this.#code[this.#page(next)];
+    if (!following || page === this.divided) return;
+    i32[page + CODE.crossing >> 2] = this.encoder.low;
+    i32[page + CODE.crossing + 4 >> 2] = this.encoder.high;
+    i32[page + CODE.next >> 2] = following;
+    i32[page + CODE.nextSerial >> 2] = i32[following + CODE.serial >> 2];
   }
 
   // ------------------------------------------------------------ for the compiler
@@ -187,6 +200,7 @@ export class CodeCache implements PageWatch {
     if (this.#used[slot]) u8.fill(0, address, address + CODE.pageBytes);
     this.#used[slot] = 1;
     for (let i = PAGE_BYTES / 2; i < CODE.entries; i++) i32[(address >> 2) + i * 2] = this.handlers.pageEnd;
+    i32[address + CODE.serial >> 2] = ++this.#serial;
   }
 
   #page(host: number): number {

@@ -305,6 +305,14 @@ class Interpreter extends WasmHart implements Vocabulary<I64, I32> {
 
   #crossing(): void {
     const { f } = this;
+    const page = f.keep(f.i64.add(f.get(this.#page), f.const64(PAGE_BYTES)));
+    const { hit, code } = fetchLookUp(f, this.hart, page);
+    f.if(f.likely(hit), () => {
+      const next = f.keep(code());
+      const is = (field: number, value: I32) => f.i32.eq(f.load32(f.get(this.#code), field), value);
+      const known = f.i32.and(is(CODE.next, next), is(CODE.nextSerial, f.load32(next, CODE.serial)));
+      f.if(f.likely(known), () => this.#execute(f.load64(f.get(this.#code), CODE.crossing)));
+    });
     this.#flush();
     const status = f.call<typeof TYPE.i32>(this.imports.crossing, this.hart);
     this.#reload();

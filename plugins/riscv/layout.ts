@@ -93,9 +93,20 @@ export const MAX_CONTEXT = 0x7fe;
 /**
  * A predecoded page: an 8-byte entry for each halfword of a 4 KiB page, and two for the steps past its end.
  * An entry is op | a << 10 | b << 20 in its low half, where a and b are register numbers times 8, and the
- * immediate or the other operands in its high half.
+ * immediate or the other operands in its high half. Behind them stand the page's serial number (i32) and, if they are
+ * known, the entry of the instruction that goes on in the next page (i64), and the predecoded page and serial number
+ * of that one (i32 each).
  */
-export const CODE = { entryBytes: 8, entries: 2050, pageBytes: 2050 * 8, opBits: 10 } as const;
+export const CODE = {
+  entryBytes: 8,
+  entries: 2050,
+  opBits: 10,
+  crossing: 2050 * 8,
+  next: 2051 * 8,
+  nextSerial: 2051 * 8 + 4,
+  serial: 2052 * 8,
+  pageBytes: 2053 * 8,
+} as const;
 
 /** Bytes of a page of RAM. */
 export const PAGE_BYTES = 4096;

@@ -74,18 +74,22 @@ export class SlowMemory implements SlowPaths {
     const hart = this.#hart(base);
     const { i32, view } = this.memory;
     const at = base + SLOT.pc >> 2;
-    const low = i32[at];
-    const first = this.#fetchHalf(hart, low, i32[at + 1]);
+    const [low, high] = [i32[at], i32[at + 1]];
+    const first = this.#fetchHalf(hart, low, high);
     if (first < 0) return STATUS.moved;
+    const { encoder } = this.code;
     let bits = view.getUint16(first, true);
-    if ((bits & 3) === 3) {
+    if ((bits & 3) !== 3) {
+      encoder.encode(bits);
+    } else {
       const nextLow = low + 2 | 0;
-      const second = this.#fetchHalf(hart, nextLow, nextLow === 0 ? i32[at + 1] + 1 | 0 : i32[at + 1]);
+      const second = this.#fetchHalf(hart, nextLow, nextLow === 0 ? high + 1 | 0 : high);
       if (second < 0) return STATUS.moved;
       bits |= view.getUint16(second, true) << 16;
+      encoder.encode(bits);
+      const page = hart.mmu.recallFetch(low, high, i32[base + SLOT.fetchContext >> 2]);
+      if (page && (nextLow & PAGE_BYTES - 1) === 0) this.code.keepCrossing(page, second);
     }
-    const { encoder } = this.code;
-    encoder.encode(bits);
     i32[base + SLOT.result >> 2] = encoder.low;
     i32[(base + SLOT.result >> 2) + 1] = encoder.high;
     return STATUS.done;

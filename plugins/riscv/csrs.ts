@@ -48,6 +48,7 @@ export const STORED_BY_NUMBER: readonly ({ readonly slot: number; readonly mask:
 
 /** The CSRs of floating point, by number. */
 export const CSR = { fflags: 0x001, frm: 0x002, fcsr: 0x003 } as const;
+export const TIME_NUMBER = 0xc01;
 
 export const SSTATUS_NUMBER = 0x100;
 /** The bits of mstatus that sstatus shows. */
@@ -59,7 +60,7 @@ const EXCEPTIONS = 0xb3ff;
 export const S_INTERRUPTS = 0x222;
 const ALL_INTERRUPTS = 0xaaa;
 export const ENVCFG = { FIOM: 1n, ADUE: 1n << 61n, STCE: 1n << 63n } as const;
-const COUNTER = { cycle: 0, time: 1, instret: 2 } as const;
+export const COUNTER = { cycle: 0, time: 1, instret: 2 } as const;
 /** RV64 with A, B, C, D, F, I, M, S, U. */
 const MISA = 2n << 62n | BigInt("ABCDFIMSU".split("").reduce((bits, c) => bits | 1 << c.charCodeAt(0) - 65, 0));
 
@@ -110,7 +111,7 @@ export const CSRS: readonly Csr[] = [
 
   // counters
   counter(0xc00, "cycle", COUNTER.cycle, (h) => h.cycle),
-  counter(0xc01, "time", COUNTER.time, (h) => h.time),
+  counter(TIME_NUMBER, "time", COUNTER.time, (h) => h.time),
   counter(0xc02, "instret", COUNTER.instret, (h) => h.instret),
   ...numbered(3, 31, (i) => counter(0xc00 + i, `hpmcounter${i}`, i, () => 0n)),
 

@@ -242,7 +242,7 @@ class RiscvEngine implements Engine {
     const { clock, timebase, firmware, config } = this.#context;
     const nanosPerTick = 1e9 / timebase;
     return {
-      ticks: () => BigInt(Math.floor(clock.now / nanosPerTick)),
+      ticks: () => Math.floor(clock.now / nanosPerTick),
       alarm: clock.alarm(`stimecmp${index}`, () => this.harts[index].timeReached()),
       deadline: (ticks) => {
         const nanos = Math.ceil(Number(ticks) * nanosPerTick);

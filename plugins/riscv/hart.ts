@@ -17,7 +17,7 @@ const M_TRAP = { cause: "mcause", epc: "mepc", tval: "mtval", tvec: "mtvec" } as
 /** What a hart asks of the engine around it. */
 export interface HartContext {
   /** Ticks of the timer now. */
-  ticks(): bigint;
+  ticks(): number;
   /** Arms the alarm of `stimecmp` for a number of ticks, or disarms it. */
   readonly alarm: Alarm;
   deadline(ticks: bigint): number | undefined;
@@ -447,7 +447,7 @@ export class RiscvHart implements Hart {
     return this.#start ? 1 : 0;
   }
   get time(): bigint {
-    return this.context.ticks();
+    return BigInt(this.context.ticks());
   }
 
   /** Whether counter `which` may be read in the present mode. */
@@ -471,7 +471,7 @@ export class RiscvHart implements Hart {
     state.stimecmp = ticks;
     context.alarm.cancel();
     const on = (state.menvcfg & ENVCFG.STCE) !== 0n;
-    const due = on && ticks <= context.ticks();
+    const due = on && ticks <= BigInt(context.ticks());
     this.setInterrupt(INTERRUPT.sti, due);
     if (!on) return;
     const deadline = due ? undefined : context.deadline(ticks);

@@ -1,7 +1,7 @@
 // System instructions: CSR accesses, calls, returns, waits and fences (privileged specification 20240411, chapter 3.3; Zicsr).
 
 import { ACCESS, CAUSE, MODE, STATUS } from "./cause.ts";
-import { CSRS, SSTATUS, SSTATUS_NUMBER, STORED_BY_NUMBER, UXL } from "./csrs.ts";
+import { COUNTER, CSRS, SSTATUS, SSTATUS_NUMBER, STORED_BY_NUMBER, TIME_NUMBER, UXL } from "./csrs.ts";
 import type { RiscvHart } from "./hart.ts";
 import { STATUS as GO } from "./interpreter.ts";
 import { SINK, SLOT } from "./layout.ts";
@@ -113,8 +113,8 @@ function instructionBits(h: RiscvHart): bigint {
 }
 
 /**
- * The accesses that kernels make most, without a BigInt: to CSRs that are plain storage, and to the SIE bit of sstatus
- * alone, around each critical section. False where there is more to it; then nothing is done.
+ * The accesses that kernels make most, without a BigInt: to CSRs that are plain storage, to the SIE bit of sstatus
+ * alone, around each critical section, and reads of the time. False where there is more to it; then nothing is done.
  */
 function accessQuickly(h: RiscvHart, { how, immediate }: CsrAccess, low: number, number: number): boolean {
   const { memory: { i32 }, base, mode } = h;
@@ -128,6 +128,13 @@ function accessQuickly(h: RiscvHart, { how, immediate }: CsrAccess, low: number,
     i32[rd] = (h.status | fs << 13) & SSTATUS;
     i32[rd + 1] = UXL_HIGH | (fs === 3 ? 1 << 31 : 0);
     h.status = how === "set" ? h.status | from : h.status & ~from;
+    return true;
+  }
+  if (number === TIME_NUMBER) {
+    if (how === "write" || source || !h.mayCount(COUNTER.time)) return false;
+    const ticks = h.context.ticks();
+    i32[rd] = ticks % 2 ** 32;
+    i32[rd + 1] = ticks / 2 ** 32;
     return true;
   }
   const stored = STORED_BY_NUMBER[number];

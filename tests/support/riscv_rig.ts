@@ -148,7 +148,7 @@ export abstract class Rig {
   /** What the engine would tell its harts. */
   protected hartContext(clock: Clock, firmware?: (rig: Rig) => void): RiscvHart["context"] {
     return {
-      ticks: () => BigInt(Math.floor(clock.now / NANOS_PER_TICK)),
+      ticks: () => Math.floor(clock.now / NANOS_PER_TICK),
       alarm: clock.alarm("stimecmp0", () => this.hart.timeReached()),
       deadline: (ticks) => {
         const nanos = Math.ceil(Number(ticks) * NANOS_PER_TICK);

@@ -2,8 +2,10 @@
 
 import { assertEquals } from "@std/assert";
 import { CSRS } from "../../../plugins/riscv/csrs.ts";
+import { RiscvHart } from "../../../plugins/riscv/hart.ts";
+import { executeSystem } from "../../../plugins/riscv/system.ts";
 import { Guest, type GuestOptions } from "../../support/riscv_guest.ts";
-import { EngineRig, RAM_BASE } from "../../support/riscv_rig.ts";
+import { EngineRig, OracleRig, RAM_BASE } from "../../support/riscv_rig.ts";
 
 const START = BigInt(RAM_BASE);
 const ONES = 2n ** 64n - 1n;
@@ -158,6 +160,16 @@ Deno.test("counters exclude the instruction that reads them; what one writes, th
   const wrapped = new Guest("csrw mcycle, a0; nop; csrr a1, cycle", { registers: { a0: -1 } });
   wrapped.run(3);
   assertEquals(wrapped.get("a1"), 0n);
+});
+
+Deno.test("time is read whole, beyond 32 bits", () => {
+  const rig = new OracleRig();
+  for (const ticks of [0, 0xffff_fffe, 2 ** 33 + 0x8000_0001, Number.MAX_SAFE_INTEGER]) {
+    const context = { ...rig.hart.context, ticks: () => ticks };
+    const hart = new RiscvHart(0, rig.memory, context, { isWatched: () => false, written() {}, invalidate() {} });
+    executeSystem(hart, "csrrs", 10 << 13, 0xc01, 4);
+    assertEquals([hart.x(10), hart.get("time")], [BigInt(ticks), BigInt(ticks)]);
+  }
 });
 
 Deno.test("hardware performance counters and mcountinhibit read as zero, whatever is written", () => {

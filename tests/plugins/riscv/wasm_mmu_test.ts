@@ -42,7 +42,7 @@ class Walkers {
       new RiscvHart(
         index,
         this.memory,
-        { ticks: () => 0n, alarm, deadline: () => undefined, pageTableLevels: 5 },
+        { ticks: () => 0, alarm, deadline: () => undefined, pageTableLevels: 5 },
         watch,
       );
     this.harts = [hart(0), hart(1)];

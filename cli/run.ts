@@ -30,7 +30,7 @@ const HELP: Help = {
     "a test program's own code, 124 after the time-out, and 1 for everything that is wrong.",
     "The riscv engine's config, for example --engine 'riscv,{\"threshold\": 500}', with its defaults:\n" +
     "  compiler: true         compile hot code, or interpret all of it\n" +
-    "  threshold: 2000        how often jumps reach code before it is compiled\n" +
+    "  threshold: 4000        how often jumps reach code before it is compiled\n" +
     '  codeCache: "40M"       memory for decoded code\n' +
     '  compiledCode: "32M"    compiled code that is kept\n' +
     '  mmu: "sv39"           or sv48, sv57: the largest scheme of address translation',

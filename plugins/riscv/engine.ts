@@ -265,7 +265,7 @@ const riscv: EngineDefinition<Config> = defineEngine({
     codeCache: optional(byteSize, 40 * 2 ** 20),
     mmu: optional(oneOf("sv39", "sv48", "sv57"), "sv39"),
     compiler: optional(boolean, true),
-    threshold: optional(integer({ min: 1, max: 2 ** 30 }), 2000),
+    threshold: optional(integer({ min: 1, max: 2 ** 30 }), 4000),
     compiledCode: optional(byteSize, 32 * 2 ** 20),
   }),
   probe: () => Promise.resolve({ usable: true }),

@@ -140,6 +140,7 @@ export class RandomLoops {
       } else if (kind === 25) this.#visitUser();
       else if (kind === 26) this.#short();
       else if (kind < 29) this.#csr();
+      else if (kind === 29) this.#jumpTable();
       else this.#any(this.#pick(INTEGERS));
     }
   }
@@ -161,6 +162,21 @@ export class RandomLoops {
     this.#emit("csrrw", { rd: 0, rs1: USER_CODE, csr: 0x141 });
     this.#emit("csrrc", { rd: 0, rs1: SPP, csr: 0x100 });
     this.#emit("sret", {});
+  }
+
+  /** Goes to one of four cases, and on behind them all. */
+  #jumpTable(): void {
+    const [cases, instructions] = [4, 3];
+    const index = this.#pick(FREE);
+    this.#emit("auipc", { rd: TARGET, imm: 0 });
+    this.#emit("andi", { rd: index, rs1: this.#pick(FREE), imm: cases - 1 });
+    this.#emit("slli", { rd: index, rs1: index, imm: 4 });
+    this.#emit("add", { rd: TARGET, rs1: TARGET, rs2: index });
+    this.#emit("jalr", { rd: 0, rs1: TARGET, imm: 20 });
+    for (let i = cases; i > 0; i--) {
+      for (let n = 0; n < instructions; n++) this.#any(this.#pick(INTEGERS));
+      this.#emit("jal", { rd: 0, imm: 4 * (1 + (i - 1) * (instructions + 1)) });
+    }
   }
 
   /** Two compressed instructions in a word. */

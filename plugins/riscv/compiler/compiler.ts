@@ -15,7 +15,7 @@ import { MAX_DEPTH } from "../wasm_runtime.ts";
 import { CSR_DONE, CSR_HOW, csrHow, type SystemFunctions } from "../wasm_system.ts";
 import type { IntegerHelpers } from "../wasm_values.ts";
 import { exponentLimit, HostFloat } from "./host_float.ts";
-import { type Block, type BlockEnd, isFloatCsr, type Region } from "./region.ts";
+import { type Block, type BlockEnd, isFloatCsr, type Region, successors } from "./region.ts";
 import { analyse, type Structure, writeStructured } from "./structure.ts";
 
 /** Functions that regions call. */
@@ -141,11 +141,10 @@ export class RegionCompiler extends WasmHart implements Vocabulary<I64, I32> {
     this.#imports = imports;
     this.#blocks = [...region.values()];
     this.#numbers = new Map(this.#blocks.map((block, i) => [block.offset, i]));
-    this.#successors = this.#blocks.map(({ end }) => {
-      const offsets = end.kind === "branch" ? [end.taken, end.next] : end.kind === "indirect" ? [] : [end.next];
-      return offsets.flatMap((offset) => this.#numbers.get(offset) ?? []);
-    });
-    this.#structure = analyse({ successors: this.#successors });
+    const nodes = (end: BlockEnd) => successors(end).flatMap((offset) => this.#numbers.get(offset) ?? []);
+    this.#successors = this.#blocks.map(({ end }) => nodes(end));
+    const cases = new Set(this.#blocks.flatMap(({ end }) => end.kind === "switch" ? nodes(end) : []));
+    this.#structure = analyse({ successors: this.#successors, cases });
     this.#calls = this.#structure.order
       .filter((node) => this.#blocks[node].end.kind === "call")
       .map((call) => ({ call, reaches: this.#reachableFrom(call) }));
@@ -191,7 +190,7 @@ export class RegionCompiler extends WasmHart implements Vocabulary<I64, I32> {
       close: () => f.close(),
       br: (label) => f.br(label),
       body: (node) => this.#body(node),
-      end: (node, to) => this.#end(this.#blocks[node], to),
+      end: (node, to, label) => this.#end(this.#blocks[node], to, label),
       leaveFor: (node) => this.#leave(this.#at(this.#blocks[node].offset)),
     });
     f.unreachable();
@@ -361,8 +360,9 @@ export class RegionCompiler extends WasmHart implements Vocabulary<I64, I32> {
     row.run(this);
   }
 
-  #end({ end }: Block, to: (node: number) => void): void {
+  #end({ end }: Block, to: (node: number) => void, label: (node: number) => Label | undefined): void {
     const { f } = this;
+    if (end.kind === "switch") return this.#switch(end.targets, label);
     const go = (offset: number) => {
       const node = this.#numbers.get(offset);
       if (node === undefined) this.#leave(this.#at(offset));
@@ -378,6 +378,23 @@ export class RegionCompiler extends WasmHart implements Vocabulary<I64, I32> {
       this.#condition = undefined;
       f.if(condition, () => go(end.taken), () => go(end.next));
     }
+  }
+
+  /** Goes to the address in `pc`: within the region if it is one of the targets. */
+  #switch(targets: readonly number[], label: (node: number) => Label | undefined): void {
+    const { f } = this;
+    const labels = new Map(targets.flatMap((offset) => {
+      const node = this.#numbers.get(offset);
+      const to = node === undefined ? undefined : label(node);
+      return to === undefined ? [] : [[offset, to]];
+    }));
+    if (!labels.size) return f.br(this.#exit);
+    const first = Math.min(...labels.keys());
+    const last = Math.max(...labels.keys());
+    const distance = f.keep(f.i64.sub(f.get(this.#pc), this.#at(first)));
+    f.brIf(f.unlikely(f.i64.gtU(distance, f.const64(last - first))), this.#exit);
+    const table = Array.from({ length: (last - first) / 2 + 1 }, (_, i) => labels.get(first + 2 * i) ?? this.#exit);
+    f.brTable(f.i32.shrU(f.i32.wrap(distance), f.const32(1)), table, this.#exit);
   }
 
   /** Whether a call comes back to this region. */
@@ -559,7 +576,7 @@ export class RegionCompiler extends WasmHart implements Vocabulary<I64, I32> {
   }
 
   jump(target: I64): void {
-    if (this.#comesBack(this.#blockEnd)) this.f.set(this.#pc, target);
+    if (this.#blockEnd.kind === "switch" || this.#comesBack(this.#blockEnd)) this.f.set(this.#pc, target);
     else this.#leave(target);
   }
 

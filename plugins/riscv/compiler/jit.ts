@@ -29,6 +29,8 @@ export interface JitOptions {
 /** Entries compiled together; fewer, when they have waited for that many runs of the engine, or the threshold's. */
 const BATCH = 32;
 const PATIENCE = 64;
+/** How often a region with jump tables is compiled, as more of what they lead to becomes hot. */
+const MAX_TIMES = 6;
 /** Regions in the table, at the most. */
 export const MAX_REGIONS = 0x4000;
 
@@ -36,6 +38,11 @@ export const MAX_REGIONS = 0x4000;
 interface Candidate {
   readonly entry: number;
   readonly page: number;
+  /** In the table, if it is compiled again. */
+  readonly index?: number;
+}
+interface Work extends Candidate {
+  readonly region: Region;
 }
 
 /** The compiler's manager: it replaces entries of predecoded pages by calls of compiled regions. */
@@ -52,6 +59,8 @@ export class Jit {
   readonly #entries: number[] = [];
   /** Table indices of the regions in each predecoded page. */
   readonly #byPage = new Map<number, number[]>();
+  /** Table indices of the regions with jump tables in each predecoded page, and how often each was compiled. */
+  readonly #switches = new Map<number, Map<number, number>>();
   #liveBytes = 0;
   /** Runs since something is in the queue. */
   #waited = 0;
@@ -86,13 +95,18 @@ export class Jit {
   /** Compiles what has become hot. */
   compile(): void {
     this.#waited = 0;
-    const work = this.#queue.splice(0).flatMap(({ entry, page }) => {
-      const region = this.#region(entry, page);
-      return region.size && !this.code.isCompiled(entry) ? [{ entry, page, region }] : [];
-    });
+    const fresh = this.#queue.splice(0).filter(({ entry }) => !this.code.isCompiled(entry));
     this.#queued.clear();
+    let work: Work[] = [];
+    for (const candidate of [...fresh, ...this.#outgrown(fresh)]) {
+      const region = this.#region(candidate, fresh);
+      if (region.size) work.push({ ...candidate, region });
+    }
     if (!work.length) return;
-    if (this.#free.length < work.length || this.#liveBytes > this.options.codeBytes) this.#evictAll();
+    if (this.#free.length < work.length || this.#liveBytes > this.options.codeBytes) {
+      this.#evictAll();
+      work = work.map((each) => ({ ...each, index: undefined }));
+    }
     const module = new ModuleBuilder({ pages: this.memory.pages, shared: this.memory.shared, table: true });
     const imports = importAll(module, this.options);
     const { params, results } = REGION_SIGNATURE;
@@ -109,32 +123,50 @@ export class Jit {
     const instance = new WebAssembly.Instance(new WebAssembly.Module(bytes), {
       env: { ...this.functions, memory: this.memory.wasm, table: this.table },
     });
-    work.forEach(({ entry, page }, i) => this.#install(entry, page, instance.exports[`r${i}`] as CallableFunction));
+    work.forEach((each, i) => this.#install(each, instance.exports[`r${i}`] as CallableFunction));
   }
 
-  #install(entry: number, page: number, region: CallableFunction): void {
-    const index = this.#free.pop()!;
-    this.table.set(index, region);
+  #install({ entry, page, region, index: old }: Work, compiled: CallableFunction): void {
+    const index = old ?? this.#free.pop()!;
+    this.table.set(index, compiled);
+    this.regions++;
+    if ([...region.values()].some(({ end }) => end.kind === "switch")) {
+      const switches = entryOf(this.#switches, page, () => new Map());
+      switches.set(index, (switches.get(index) ?? 0) + 1);
+    }
+    if (old !== undefined) return;
     this.#entries[index] = entry;
     this.code.replace(entry, index);
-    const here = this.#byPage.get(page);
-    if (here) here.push(index);
-    else this.#byPage.set(page, [index]);
-    this.regions++;
+    entryOf(this.#byPage, page, () => []).push(index);
   }
 
-  #region(entry: number, page: number): Region {
+  /** Regions whose jump tables may lead to what has become hot now. */
+  #outgrown(fresh: readonly Candidate[]): Candidate[] {
+    return [...new Set(fresh.map(({ page }) => page))].flatMap((page) =>
+      [...this.#switches.get(page) ?? []].flatMap(([index, times]) =>
+        times < MAX_TIMES ? [{ entry: this.#entries[index], page, index }] : []
+      )
+    );
+  }
+
+  #region({ entry, page }: Candidate, fresh: readonly Candidate[]): Region {
     const { memory, code } = this;
     const host = code.hostOf(page);
     if (host < 0) return new Map();
     const view = new DataView(memory.wasm.buffer, host, PAGE_BYTES);
-    return this.#reader.region(view, (entry - page) / 4, (offset) => code.isReached(page + offset * 4));
+    const hot = [
+      ...(this.#byPage.get(page) ?? []).map((index) => this.#entries[index]),
+      ...fresh.filter((each) => each.page === page).map((each) => each.entry),
+    ];
+    const offsetOf = (entry: number) => (entry - page) / 4;
+    return this.#reader.region(view, offsetOf(entry), (offset) => code.isReached(page + offset * 4), hot.map(offsetOf));
   }
 
   /** A predecoded page goes: so do its regions. */
   #forget(page: number): void {
     for (const index of this.#byPage.get(page) ?? []) this.#release(index);
     this.#byPage.delete(page);
+    this.#switches.delete(page);
   }
 
   #release(index: number): void {
@@ -151,9 +183,17 @@ export class Jit {
       }
     }
     this.#byPage.clear();
+    this.#switches.clear();
     this.#liveBytes = 0;
     this.evictions++;
   }
+}
+
+/** The entry of a map, made where there is none. */
+function entryOf<K, V>(map: Map<K, V>, key: K, make: () => V): V {
+  let value = map.get(key);
+  if (value === undefined) map.set(key, value = make());
+  return value;
 }
 
 /** Imports what regions share with the interpreter, and adds what each module has of its own. */

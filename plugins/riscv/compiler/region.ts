@@ -8,6 +8,10 @@ import { isQuickCsr } from "../wasm_system.ts";
 /** Instructions of a region, at the most. */
 const MAX_INSTRUCTIONS = 400;
 
+/** A jump table's targets, at the most, and how far from the region's head they may be. */
+const MAX_TARGETS = 64;
+const SWITCH_REACH = 1536;
+
 /** How a block ends. Targets are offsets in the page; one outside of the region leaves it. */
 export type BlockEnd =
   /** A conditional branch: `taken` by its condition, else `next`. */
@@ -17,7 +21,9 @@ export type BlockEnd =
   /** A call, to `target` or else to wherever the last instruction goes; the callee returns to `next`. */
   | { readonly kind: "call"; readonly next: number; readonly target?: number }
   /** To an address that the last instruction computes. */
-  | { readonly kind: "indirect" };
+  | { readonly kind: "indirect" }
+  /** The same by a jump table, perhaps: to one of these, most likely. */
+  | { readonly kind: "switch"; readonly targets: readonly number[] };
 
 /** Instructions that are always executed together. */
 export interface Block {
@@ -25,6 +31,20 @@ export interface Block {
   readonly offset: number;
   readonly instructions: readonly Decoded[];
   readonly end: BlockEnd;
+}
+
+/** The offsets where control may go on in the page. */
+export function successors(end: BlockEnd | undefined): readonly number[] {
+  switch (end?.kind) {
+    case "branch":
+      return [end.taken, end.next];
+    case "goto":
+    case "call":
+      return [end.next];
+    case "switch":
+      return end.targets;
+  }
+  return [];
 }
 
 /** Blocks by offset; the first one inserted is the head. */
@@ -64,15 +84,15 @@ export class PageReader {
 
   /**
    * The region that starts at `head`: what direct jumps and branches reach within the page, as far as `reached`
-   * says that it ran before. Empty if the first instruction is not for a compiler.
+   * says that it ran before; where it jumps by a table, also what of the page's `entries` is near. Empty if the first
+   * instruction is not for a compiler.
    */
-  region(code: DataView, head: number, reached: (offset: number) => boolean): Region {
-    const decoded = this.#flood(code, head, reached);
+  region(code: DataView, head: number, reached: (offset: number) => boolean, entries: readonly number[] = []): Region {
+    const near = entries.filter((offset) => Math.abs(offset - head) <= SWITCH_REACH).slice(0, MAX_TARGETS);
+    const decoded = this.#flood(code, head, reached, near);
     const leaders = new Set([head]);
     for (const [offset, instruction] of decoded) {
-      const end = this.#end(instruction, offset);
-      if (end?.kind === "branch") leaders.add(end.taken).add(end.next);
-      else if (end && end.kind !== "indirect") leaders.add(end.next);
+      for (const next of successors(this.#end(instruction, offset, near))) leaders.add(next);
     }
     const region = new Map<number, Block>();
     for (const leader of [head, ...[...leaders].sort((a, b) => a - b)]) {
@@ -83,7 +103,7 @@ export class PageReader {
       do {
         const instruction: Decoded = decoded.get(offset)!;
         instructions.push(instruction);
-        end = this.#end(instruction, offset);
+        end = this.#end(instruction, offset, near);
         offset += instruction.length;
       } while (!end && decoded.has(offset) && !leaders.has(offset));
       region.set(leader, { offset: leader, instructions, end: end ?? { kind: "goto", next: offset } });
@@ -91,7 +111,12 @@ export class PageReader {
     return region;
   }
 
-  #flood(code: DataView, head: number, reached: (offset: number) => boolean): Map<number, Decoded> {
+  #flood(
+    code: DataView,
+    head: number,
+    reached: (offset: number) => boolean,
+    near: readonly number[],
+  ): Map<number, Decoded> {
     const decoded = new Map<number, Decoded>();
     const work = [head];
     for (let start = work.shift(); start !== undefined; start = work.shift()) {
@@ -101,10 +126,10 @@ export class PageReader {
         const instruction = this.#decode(code, offset);
         if (!instruction || this.#isInterpreted(instruction)) break;
         decoded.set(offset, instruction);
-        const end = this.#end(instruction, offset);
+        const end = this.#end(instruction, offset, near);
         if (end?.kind === "branch") work.push(end.taken);
-        else if (end?.kind === "goto") work.push(end.next);
-        if (end?.kind === "goto" || end?.kind === "indirect") break;
+        else if (end?.kind === "goto" || end?.kind === "switch") work.push(...successors(end));
+        if (end?.kind === "goto" || end?.kind === "switch" || end?.kind === "indirect") break;
         offset += instruction.length;
       }
     }
@@ -122,14 +147,17 @@ export class PageReader {
   }
 
   /** How control goes on, for an instruction that may send it elsewhere. */
-  #end({ index, fields, length }: Decoded, offset: number): BlockEnd | undefined {
+  #end({ index, fields, length }: Decoded, offset: number, near: readonly number[]): BlockEnd | undefined {
     if (this.#branch[index]) return { kind: "branch", taken: offset + fields.imm, next: offset + length };
     const isCall = LINK.includes(fields.rd);
     if (index === this.#jal) {
       const target = offset + fields.imm;
       return isCall ? { kind: "call", next: offset + length, target } : { kind: "goto", next: target };
     }
-    if (index === this.#jalr) return isCall ? { kind: "call", next: offset + length } : { kind: "indirect" };
+    if (index === this.#jalr) {
+      if (isCall) return { kind: "call", next: offset + length };
+      return LINK.includes(fields.rs1) ? { kind: "indirect" } : { kind: "switch", targets: near };
+    }
     return this.#switch[index] ? { kind: "indirect" } : undefined;
   }
 }

@@ -4,6 +4,8 @@
 export interface Graph {
   /** Successors of each node, by number. */
   readonly successors: readonly (readonly number[])[];
+  /** Nodes that a table of branches leads to: these need places to branch to. */
+  readonly cases?: ReadonlySet<number>;
 }
 
 /** What is known of a graph before code is written for it. */
@@ -13,7 +15,7 @@ export interface Structure {
   readonly place: readonly number[];
   /** Nodes with a back edge to them. */
   readonly loops: ReadonlySet<number>;
-  /** Nodes that more than one forward edge reaches. */
+  /** Nodes that more than one forward edge reaches, or a table of branches. */
   readonly merges: ReadonlySet<number>;
   /** Each node's immediate dominator, and the children in the tree of these. */
   readonly parent: readonly number[];
@@ -26,7 +28,7 @@ export interface Structure {
 }
 
 /** Analyses a graph. */
-export function analyse({ successors }: Graph): Structure {
+export function analyse({ successors, cases }: Graph): Structure {
   const order = reversePostorder(successors);
   const place: number[] = Array(successors.length).fill(-1);
   order.forEach((node, i) => place[node] = i);
@@ -68,7 +70,8 @@ export function analyse({ successors }: Graph): Structure {
   const merges = new Set<number>();
   for (const node of order) {
     if (predecessors[node].some((from) => isBack(from, node))) loops.add(node);
-    if (predecessors[node].filter((from) => !goesBack(from, node)).length > 1) merges.add(node);
+    const forward = predecessors[node].filter((from) => !goesBack(from, node)).length;
+    if (forward > 1 || forward && cases?.has(node)) merges.add(node);
   }
   return { order, place, loops, merges, parent, children, dominates, isBack, isIrreducible };
 }
@@ -99,8 +102,11 @@ export interface Writer {
   br(label: number): void;
   /** Starts a node: code that runs each time control comes to it. */
   body(node: number): void;
-  /** Ends a node: calls `to` with each place where control goes on. */
-  end(node: number, to: (node: number) => void): void;
+  /**
+   * Ends a node: calls `to` with each place where control goes on, or asks `label` for the label of one that a table of
+   * branches leads to; there is none for one that can not be reached so.
+   */
+  end(node: number, to: (node: number) => void, label: (node: number) => number | undefined): void;
   /** Leaves for a node that can not be reached by structured code. */
   leaveFor(node: number): void;
 }
@@ -127,13 +133,17 @@ export function writeStructured(structure: Structure, writer: Writer): void {
     const [last, ...rest] = merges;
     if (last === undefined) {
       writer.body(node);
-      writer.end(node, (to) => branch(node, to));
+      writer.end(node, (to) => branch(node, to), (to) => label(node, to));
       return;
     }
     blockLabels.set(last, writer.openBlock());
     within(node, rest);
     writer.close();
     write(last);
+  };
+  const label = (from: number, to: number): number | undefined => {
+    if (structure.isBack(from, to)) return loopLabels.get(to);
+    return structure.isIrreducible(from, to) ? undefined : blockLabels.get(to);
   };
   const branch = (from: number, to: number): void => {
     if (structure.isBack(from, to)) writer.br(loopLabels.get(to)!);

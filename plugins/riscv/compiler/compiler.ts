@@ -517,7 +517,8 @@ export class RegionCompiler extends WasmHart implements Vocabulary<I64, I32> {
   ): void {
     const { f } = this;
     const host = f.temporary(TYPE.i32);
-    const tag = f.i64.or(f.i64.and(address, f.const64(-PAGE_BYTES | size - 1)), this.context);
+    // Not "or": the low bits of an address that is not aligned must not vanish in those of the context.
+    const tag = f.i64.xor(f.i64.and(address, f.const64(-PAGE_BYTES | size - 1)), this.context);
     f.set(host, f.i32.add(f.i32.wrap(address), f.load32(this.hart, SLOT.stackAddend)));
     f.if(f.unlikely(f.i64.ne(tag, f.load64(this.hart, SLOT.stackTag))), () => {
       if (aligned) f.if(f.unlikely(f.i32.eqz(this.isAligned(address, size))), () => this.#giveBack());

@@ -167,3 +167,23 @@ Deno.test("the TLB never shows through fences that are as narrow as can be", () 
     assertEquals(difference(rigs[0], rigs[1], { ram: round % 20 === 19 }), undefined, `round ${round}`);
   }
 });
+
+Deno.test("a misaligned atomic access by the stack pointer traps in compiled code, though its page is known", () => {
+  for (const mode of ["M", "S", "U"] as const) {
+    for (const offset of [1, 2, 3]) {
+      const guest = new Guest(
+        `
+        j loop
+        f: ret
+        loop: jal f; sd a1, 8(sp); mv t0, sp; add sp, sp, a3; lr.w a2, (sp); mv sp, t0
+        addi a4, a4, -1; bnez a4, loop
+        mv a3, a5; j loop`,
+        { mode, config: { threshold: 1 }, registers: { sp: DATA, a4: 60, a5: offset } },
+      );
+      for (const steps of [50, 50, 1000]) guest.run(steps);
+      assert(guest.engine.engine.stats!().regions > 0);
+      const { cause, value } = guest.trap();
+      assertEquals([cause, value], [4, BigInt(DATA + offset)]);
+    }
+  }
+});

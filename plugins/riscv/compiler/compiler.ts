@@ -517,10 +517,12 @@ export class RegionCompiler extends WasmHart implements Vocabulary<I64, I32> {
   ): void {
     const { f } = this;
     const host = f.temporary(TYPE.i32);
-    // Not "or": the low bits of an address that is not aligned must not vanish in those of the context.
-    const tag = f.i64.xor(f.i64.and(address, f.const64(-PAGE_BYTES | size - 1)), this.context);
+    const tag = f.i64.or(f.i64.and(address, f.const64(-PAGE_BYTES)), this.context);
     f.set(host, f.i32.add(f.i32.wrap(address), f.load32(this.hart, SLOT.stackAddend)));
-    f.if(f.unlikely(f.i64.ne(tag, f.load64(this.hart, SLOT.stackTag))), () => {
+    const other = f.i64.ne(tag, f.load64(this.hart, SLOT.stackTag));
+    // A misaligned access is looked up each time; its low bits must not meet those of the context.
+    const odd = f.i32.and(f.i32.wrap(address), f.const32(size - 1));
+    f.if(f.unlikely(size > 1 ? f.i32.or(other, odd) : other), () => {
       if (aligned) f.if(f.unlikely(f.i32.eqz(this.isAligned(address, size))), () => this.#giveBack());
       const stores = f.const32(Number(access === ACCESS.store));
       const { translateStack } = this.#imports;

@@ -4,7 +4,7 @@ import { assert, assertEquals, assertThrows } from "@std/assert";
 import virtioConsole from "../../devices/virtio_console.ts";
 import { REG } from "../../devices/virtio/mmio.ts";
 import { fakeServices } from "../support/fake_services.ts";
-import { VirtioDriver } from "../support/virtio_driver.ts";
+import { VirtioDriver } from "../../cli/fuzz/virtio_driver.ts";
 
 const RECEIVE = 0, TRANSMIT = 1;
 

@@ -58,6 +58,27 @@ Deno.test("virtio_console transmits long buffers whole, and empty ones", () => {
   assertEquals(queue.completed().length, 2);
 });
 
+Deno.test("virtio_console needs a reset after a buffer that shrank while it was transmitted", async () => {
+  const { driver, stream, device } = terminal();
+  const queue = driver.start().queues[TRANSMIT];
+  stream.slow = true;
+  queue.add([new Uint8Array(40_000)]);
+  queue.kick();
+  assertEquals(stream.output.length, 16_384);
+  const head = driver.dma.load(queue.avail + 4, 2);
+  driver.dma.store(queue.desc + 16 * head + 8, 100, 4);
+  stream.drain();
+  await turn();
+  assert(driver.broken);
+  assertEquals(device.state.fault, "a buffer that shrank while it was transmitted");
+  stream.slow = false;
+  stream.drain();
+  await turn();
+  driver.start().queues[TRANSMIT].add([encode("again")]);
+  driver.queues[TRANSMIT].kick();
+  assertEquals(stream.text.slice(-5), "again");
+});
+
 Deno.test("virtio_console holds the guest back while the stream asks to wait", async () => {
   const { driver, stream } = terminal();
   const queue = driver.start().queues[TRANSMIT];

@@ -325,7 +325,8 @@ export class Bench {
     if (referee && offset === REG.Status && value === 0 && width === 4) referee.reset(this.backends.busy);
     referee?.before(offset);
     const taken = this.#guest.bus.write(this.#addresses[region] + offset, value, width);
-    referee?.after(offset, value, width, () => this.#guest.bus.read(this.#addresses[0] + REG.QueueReady, 4) === 1);
+    const complaint = referee?.after(offset, value, width, (at) => this.#guest.bus.read(this.#addresses[0] + at, 4));
+    if (complaint) this.watch.found(complaint);
     return taken;
   }
 

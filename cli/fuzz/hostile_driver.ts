@@ -33,7 +33,7 @@ export class HostileDriver {
     if (!this.#started || random.oneIn(16) || (this.#driver.broken && !random.oneIn(4))) return this.#start(random);
     const queue = random.pick(this.#driver.queues);
     if (!queue) return;
-    switch (random.below(14)) {
+    switch (random.below(15)) {
       case 0:
         return this.#driver.write(random.below(0x40) * 4, random.pick([0, 1, 2, 7, 0xffff_ffff]));
       case 1:
@@ -59,6 +59,13 @@ export class HostileDriver {
         for (const each of this.#driver.queues) if (this.#lies(each)) each.completed();
         return;
       case 9:
+        // The device may be in the middle of this chain.
+        return this.#driver.dma.store(
+          queue.desc + 16 * random.below(queue.size) + 8,
+          random.pick([0, 1, 100, 70_000]),
+          4,
+        );
+      case 10:
         this.#driver.write(REG.Status, random.below(256));
         return;
       default:
@@ -190,7 +197,7 @@ export class HostileDriver {
     }
     this.#driver.dma.write(header, bytes);
     const buffers: [number, number, number][] = [[header, random.pick([2, 12, 16, 32]), 0]];
-    if (random.oneIn(2)) buffers.push([header + 16, random.pick([16, 60, 512, 1500, 9000]), 0]);
+    if (random.oneIn(2)) buffers.push([header + 16, random.pick([16, 60, 512, 1500, 9000, 40_000]), 0]);
     if (!random.oneIn(4)) {
       buffers.push([BUFFERS + random.below(0x40000), random.pick([1, 512, 1024, 4096, 0x10000]), DESC.WRITE]);
     }

@@ -46,14 +46,28 @@ export class Referee {
     if (offset === REG.QueueNotify || offset === REG.Status || offset === REG.QueueReady) this.#look();
   }
 
-  /** The driver wrote a register; `ready` reads the queue's state back. */
-  after(offset: number, value: number, width: Width, ready: () => boolean): void {
-    if (width !== 4) return;
+  /** The driver wrote a register; `read` reads one. Tells what the device should not have let the driver do. */
+  after(offset: number, value: number, width: Width, read: (offset: number) => number): string | undefined {
+    if (width !== 4) return undefined;
     if (offset === REG.QueueSel) this.#selected = value;
     const queue = this.#queue(this.#selected);
     if (offset === REG.QueueNum && !queue.ready) queue.size = value;
     if (FIELDS.has(offset) && !queue.ready) queue.halves.set(offset, value);
-    if (offset === REG.QueueReady) queue.ready = ready();
+    if (offset !== REG.QueueReady) return undefined;
+    const ready = read(REG.QueueReady) === 1;
+    const started = ready && !queue.ready;
+    queue.ready = ready;
+    return started ? this.#fault(queue, read(REG.QueueNumMax)) : undefined;
+  }
+
+  /** What is wrong with a queue that was started (section 2.7). */
+  #fault({ size, halves }: RefereeQueue, maximum: number): string | undefined {
+    if (size < 1 || size > maximum || (size & (size - 1)) !== 0) {
+      return `it starts a queue of ${size} entries, of at most ${maximum}`;
+    }
+    const rings = [[REG.QueueDescLow, 16], [REG.QueueDriverLow, 2], [REG.QueueDeviceLow, 4]] as const;
+    const odd = rings.find(([low, alignment]) => (halves.get(low) ?? 0) % alignment !== 0);
+    return odd && `it starts a queue with a ring at an address that is no multiple of ${odd[1]}`;
   }
 
   /** Whether the device may write there; what the driver has in its queues by now counts. */

@@ -145,6 +145,22 @@ const FAULTS: Record<string, readonly [definition: AnyDevice, sentence: RegExp]>
     } as AnyDevice,
     /wrote \d+ bytes at 0x\w+, which no chain offers/,
   ],
+  "starts queues of any size": [
+    {
+      ...virtioRng,
+      create(context) {
+        const made = virtioRng.create(context as never);
+        const [region] = made.regions;
+        const possible = (entries: number): boolean =>
+          entries > 0 && entries <= 64 && Number.isInteger(Math.log2(entries));
+        // A number of entries that can not be becomes 8.
+        const write: typeof region.write = (offset, value, width) =>
+          region.write(offset, offset === 0x38 && !possible(value) ? 8 : value, width);
+        return Object.defineProperty(made, "regions", { value: [{ ...region, read: region.read, write }] });
+      },
+    } as AnyDevice,
+    /it starts a queue of \d+ entries, of at most 64/,
+  ],
   "refuses a driver after a reset": [
     {
       ...virtioRng,

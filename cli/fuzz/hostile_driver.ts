@@ -52,7 +52,7 @@ export class HostileDriver {
       case 6:
         return this.#moveRings(queue, random);
       case 7:
-        if (random.oneIn(8)) return this.#overload(queue, random);
+        if (random.oneIn(4)) return this.#overload(queue, random);
         return random.oneIn(2) ? queue.wantInterrupt(random.below(3)) : queue.refuseInterrupts();
       case 8:
         this.#driver.interrupts();
@@ -184,24 +184,7 @@ export class HostileDriver {
   /** A chain as a driver might mean it: a header, data either way, a status byte. */
   #offerOrdinary(queue: DriverQueue, random: Random): void {
     const header = HEADERS + random.below(16) * 64;
-    const bytes = new Uint8Array(48);
-    if (random.oneIn(2)) {
-      // A disk's: its type, and a sector that there may be.
-      bytes[0] = random.pick([0, 0, 1, 1, 4, 8, 11, 13, 34]);
-      bytes.set([random.below(256), random.below(9), random.oneIn(16) ? 255 : 0], 8);
-      bytes.set([random.below(256), random.below(9)], 16);
-      bytes[24] = random.pick([1, 8, 0xff]);
-      bytes[28] = random.pick([0, 0, 1, 2]);
-    } else {
-      for (let i = 0; i < 16; i++) bytes[i] = random.pick([0, 0, 0, 0, 1, 3, 4, 5, 8, 11, 13, 34, 255]);
-    }
-    this.#driver.dma.write(header, bytes);
-    const buffers: [number, number, number][] = [[header, random.pick([2, 12, 16, 32]), 0]];
-    if (random.oneIn(2)) buffers.push([header + 16, random.pick([16, 60, 512, 1500, 9000, 40_000]), 0]);
-    if (!random.oneIn(4)) {
-      buffers.push([BUFFERS + random.below(0x40000), random.pick([1, 512, 1024, 4096, 0x10000]), DESC.WRITE]);
-    }
-    if (!random.oneIn(4)) buffers.push([BUFFERS + random.below(0x5fff0), 1, DESC.WRITE]);
+    const buffers = random.oneIn(2) ? this.#diskRequest(header, random) : this.#anyRequest(header, random);
     const chain = buffers.slice(0, queue.size);
     const first = random.below(queue.size - chain.length + 1);
     for (const [i, [at, length, flags]] of chain.entries()) {
@@ -209,6 +192,37 @@ export class HostileDriver {
     }
     for (let times = random.pick([1, 1, 1, 2, queue.size]); times > 0; times--) this.#offer(queue, first);
     if (!random.oneIn(8)) queue.notify();
+  }
+
+  /** A disk's: a type, a sector that there may be, data and a status byte, mostly of the right sizes. */
+  #diskRequest(header: Address, random: Random): [Address, number, number][] {
+    const bytes = new Uint8Array(32);
+    const type = random.pick([0, 0, 1, 1, 4, 8, 11, 13, 34]);
+    bytes[0] = type;
+    bytes.set([random.below(256), random.below(9), random.oneIn(16) ? 255 : 0], 8);
+    bytes.set([random.below(256), random.below(9)], 16);
+    bytes[24] = random.pick([1, 8, 0xff]);
+    bytes[28] = random.pick([0, 0, 1, 2]);
+    this.#driver.dma.write(header, bytes);
+    const size = random.oneIn(8) ? random.below(2000) : random.pick([512, 1024, 4096, 40_448]);
+    const buffers: [Address, number, number][] = [[header, type > 8 ? 32 : random.oneIn(16) ? 12 : 16, 0]];
+    if (type === 1) buffers.push([BUFFERS + random.below(0x40000), size, 0]);
+    else if (type < 11) buffers.push([BUFFERS + random.below(0x40000), type === 8 ? 20 : size, DESC.WRITE]);
+    if (!random.oneIn(8)) buffers.push([BUFFERS + random.below(0x5fff0), 1, DESC.WRITE]);
+    return buffers;
+  }
+
+  /** A header of any kind, data either way, perhaps a status byte. */
+  #anyRequest(header: Address, random: Random): [Address, number, number][] {
+    const bytes = Uint8Array.from({ length: 16 }, () => random.pick([0, 0, 0, 0, 1, 3, 4, 5, 8, 11, 13, 34, 255]));
+    this.#driver.dma.write(header, bytes);
+    const buffers: [Address, number, number][] = [[header, random.pick([2, 12, 16, 32]), 0]];
+    if (random.oneIn(2)) buffers.push([header + 16, random.pick([16, 60, 512, 1500, 9000, 40_000]), 0]);
+    if (!random.oneIn(4)) {
+      buffers.push([BUFFERS + random.below(0x40000), random.pick([1, 512, 1024, 4096, 0x10000]), DESC.WRITE]);
+    }
+    if (!random.oneIn(4)) buffers.push([BUFFERS + random.below(0x5fff0), 1, DESC.WRITE]);
+    return buffers;
   }
 
   /** Has a queue's rings anywhere, also where no rings can be. */

@@ -151,11 +151,10 @@ const FAULTS: Record<string, readonly [definition: AnyDevice, sentence: RegExp]>
       create(context) {
         const made = virtioRng.create(context as never);
         const [region] = made.regions;
-        const possible = (entries: number): boolean =>
-          entries > 0 && entries <= 64 && Number.isInteger(Math.log2(entries));
-        // A number of entries that can not be becomes 8.
+        // A number of entries that can not be becomes the next lower one that can: no byte is written elsewhere.
+        const lower = (entries: number): number => entries > 0 ? 2 ** Math.floor(Math.log2(Math.min(entries, 64))) : 0;
         const write: typeof region.write = (offset, value, width) =>
-          region.write(offset, offset === 0x38 && !possible(value) ? 8 : value, width);
+          region.write(offset, offset === 0x38 ? lower(value) : value, width);
         return Object.defineProperty(made, "regions", { value: [{ ...region, read: region.read, write }] });
       },
     } as AnyDevice,

@@ -50,8 +50,6 @@ const STUCK = 20_000;
 
 /** The device under test. */
 export interface Subject {
-  /** How it was named. */
-  readonly specifier: string;
   readonly definition: AnyDevice;
   readonly config?: PluginUse["config"];
   /** Back ends for services that the fuzzer has none for. */
@@ -271,14 +269,14 @@ export class Bench {
 
   /** Lets virtual time pass; alarms fire. */
   async advance(nanos: Nanos): Promise<void> {
-    this.#note(`${nanos} ns pass`);
+    this.note(`${nanos} ns pass`);
     this.host.time += nanos;
     await this.run(() => {});
   }
 
   /** Pauses, looks at RAM and state, and resumes. */
   async pause(): Promise<void> {
-    this.#note("the machine pauses");
+    this.note("the machine pauses");
     await this.#until(this.#machine.stateHash());
     await this.#until(this.#machine.pause());
     this.check();
@@ -287,7 +285,7 @@ export class Bench {
 
   /** Resets the machine. */
   async reset(): Promise<void> {
-    this.#note("the machine is reset");
+    this.note("the machine is reset");
     await this.#until(this.#machine.reset());
     this.#start();
     await this.run(() => {});
@@ -301,11 +299,6 @@ export class Bench {
     if (watch.finding) throw watch.finding;
   }
 
-  /** The device's state as it is. */
-  get state(): Plain {
-    return this.watch.device!.state;
-  }
-
   /** All interrupt lines that are up. */
   get lines(): string {
     return [...this.#guest.lines].sort().join(" ");
@@ -314,13 +307,13 @@ export class Bench {
   /** An access of the guest's; -1 is a fault. */
   read(region: number, offset: number, width: Width): number {
     const value = this.#guest.bus.read(this.#addresses[region] + offset, width);
-    this.#note(`${this.#place(region, offset)} is ${hex(value)} (${width})`);
+    this.note(`${this.#place(region, offset)} is ${hex(value)} (${width})`);
     return value;
   }
 
   /** An access of the guest's; `false` is a fault. */
   write(region: number, offset: number, value: number, width: Width): boolean {
-    this.#note(`${this.#place(region, offset)} := ${hex(value)} (${width})`);
+    this.note(`${this.#place(region, offset)} := ${hex(value)} (${width})`);
     const referee = region === 0 ? this.#referee : undefined;
     if (referee && offset === REG.Status && value === 0 && width === 4) referee.reset(this.backends.busy);
     referee?.before(offset);
@@ -332,13 +325,13 @@ export class Bench {
 
   /** Pulls a line of an interrupt controller. */
   pull(line: number, level: boolean): void {
-    this.#note(`interrupt ${line + 1} goes ${level ? "up" : "down"}`);
+    this.note(`interrupt ${line + 1} goes ${level ? "up" : "down"}`);
     this.#helpers[line % HELPERS].set(level);
   }
 
   /** Puts a line into the trace. */
   note(line: string): void {
-    this.#note(line);
+    this.#trace?.push(line);
   }
 
   // ---------------------------------------------------------------- inside
@@ -473,7 +466,7 @@ export class Bench {
       if (this.watch.finding) throw this.watch.finding;
       if (this.#failure) throw this.#failure;
       if (this.#off && typeof done === "function") {
-        this.#note("the machine is off");
+        this.note("the machine is off");
         await this.#machine.reset();
         this.#start();
       }
@@ -486,10 +479,6 @@ export class Bench {
     }
     if (this.watch.finding) throw this.watch.finding;
     if (failed) throw new Finding(String((failed as Error)?.message ?? failed));
-  }
-
-  #note(line: string): void {
-    this.#trace?.push(line);
   }
 
   #place(region: number, offset: number): string {

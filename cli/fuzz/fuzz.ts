@@ -50,18 +50,19 @@ export async function fuzzDevice(subject: Subject, options: FuzzOptions): Promis
   const end = options.milliseconds === undefined ? Infinity : performance.now() + options.milliseconds;
   const all = options.steps ?? Array.from({ length: STEPS }, (_, i) => i);
   const most: Most = { operations: 0, bytes: 0, milliseconds: 0, state: 0 };
+  const { progress } = options;
   let cases = 0;
   let steps = 0;
   for (; cases < (options.cases ?? Infinity) && (cases === 0 || performance.now() < end); cases++) {
     const seed = options.seed + cases;
-    const found = await attempt(subject, seed, all, { most, progress: options.progress });
+    const found = await attempt(subject, seed, all, { most, progress });
     steps += all.length;
     if (!found) continue;
     // A host that was busy with something else is no fault of the device's.
-    if (found.slow && !(await attempt(subject, seed, all))?.slow) continue;
-    const needed = found.slow ? all : await cutDown(subject, seed, all, found);
+    if (found.slow && !(await attempt(subject, seed, all, { progress }))?.slow) continue;
+    const needed = found.slow ? all : await cutDown(subject, seed, all, found, progress);
     const trace: string[] = [];
-    const last = await attempt(subject, seed, needed, { trace }) ?? found;
+    const last = await attempt(subject, seed, needed, { trace, progress }) ?? found;
     return { cases: cases + 1, steps, most, failure: { sentence: last.message, seed, steps: needed, trace } };
   }
   return { cases, steps, most };
@@ -70,7 +71,7 @@ export async function fuzzDevice(subject: Subject, options: FuzzOptions): Promis
 interface AttemptOptions {
   readonly most?: Most;
   readonly trace?: string[];
-  readonly progress?: (seed: number, step: number) => void;
+  readonly progress?: FuzzOptions["progress"];
 }
 
 /** Runs the given steps of a case. */
@@ -145,6 +146,7 @@ async function cutDown(
   seed: number,
   steps: readonly number[],
   { message }: Finding,
+  progress: FuzzOptions["progress"],
 ): Promise<readonly number[]> {
   const alike = (text: string): string => text.replaceAll(/(0x[\da-f]+|\d+)/g, "#");
   let left = CUTS;
@@ -152,7 +154,7 @@ async function cutDown(
     for (let at = 0; at < steps.length && left > 0;) {
       const fewer = [...steps.slice(0, at), ...steps.slice(at + size)];
       left--;
-      const found = await attempt(subject, seed, fewer);
+      const found = await attempt(subject, seed, fewer, { progress });
       if (found && alike(found.message) === alike(message)) steps = fewer;
       else at += size;
     }

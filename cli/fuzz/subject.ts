@@ -22,5 +22,5 @@ export async function loadSubject(
       `Cannot fuzz ${use}: it needs ${missing}, for which the fuzzer has no back end; give --backend ${missing}=SPECIFIER`,
     );
   }
-  return { specifier: use, definition, config, backends, base, hypervisor };
+  return { definition, config, backends, base, hypervisor };
 }

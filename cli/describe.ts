@@ -148,7 +148,7 @@ function device(text: string): DeviceDescription {
 }
 
 /** A specifier may hold commas, so its configuration begins at the first comma before a brace. */
-function plugin(option: string, text: string): PluginUse {
+export function plugin(option: string, text: string): PluginUse {
   const cut = text.search(/,\s*\{/);
   if (cut < 0) return { use: text };
   const use = text.slice(0, cut);

@@ -10,9 +10,13 @@ const TEXT = /"(?:[^"\\\u0000-\u001f]|\\(?:["\\/bfnrt]|u[\da-fA-F]{4}))*"/;
 const WORD = /(?:true|false|null|-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?)(?![\w.])/;
 const TOKEN = new RegExp(String.raw`[ \t\r\n]*(?:([{}[\],:])|(${TEXT.source})|${WORD.source})`, "y");
 
+/** Lists and objects in each other, as far as faults are looked for. */
+const MAX_DEPTH = 1000;
+
 /** Where the text stops being JSON, and what was wanted there. */
 function firstFault(text: string): { at: number; wanted: string } {
   let at = 0;
+  let depth = 0;
   const next = (): { kind: string; start: number } => {
     TOKEN.lastIndex = at;
     const match = TOKEN.exec(text);
@@ -42,9 +46,12 @@ function firstFault(text: string): { at: number; wanted: string } {
     }
   };
   const value = (token: { kind: string; start: number }): void => {
-    if (token.kind === "{") items("}", member);
-    else if (token.kind === "[") items("]", value);
-    else if (token.kind !== "text" && token.kind !== "word") refuse(token.start, "a value");
+    if (token.kind === "{" || token.kind === "[") {
+      if (++depth > MAX_DEPTH) refuse(token.start, `at most ${MAX_DEPTH} lists and objects in each other`);
+      if (token.kind === "{") items("}", member);
+      else items("]", value);
+      depth--;
+    } else if (token.kind !== "text" && token.kind !== "word") refuse(token.start, "a value");
   };
   try {
     value(next());

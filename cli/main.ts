@@ -1,4 +1,4 @@
-// The command line: `denovisor run|images|devices|dtb|version|help`.
+// The command line: `denovisor run|images|devices|fuzz|dtb|version|help`.
 
 import config from "../deno.json" with { type: "json" };
 import { report } from "./errors.ts";
@@ -20,6 +20,10 @@ const COMMANDS: Readonly<Record<string, Command>> = {
   devices: {
     about: "list the built-in plugins and their options",
     load: async () => (await import("./devices.ts")).devicesCommand,
+  },
+  fuzz: {
+    about: "look for what a hostile guest could do to a device",
+    load: async () => (await import("./fuzz.ts")).fuzzCommand,
   },
   dtb: { about: "print the device tree of a machine", load: async () => (await import("./dtb.ts")).dtbCommand },
 };

@@ -50,6 +50,8 @@ const HEADER = {
 const TOKEN = { BEGIN_NODE: 1, END_NODE: 2, PROP: 3, NOP: 4, END: 9 } as const;
 const RESERVE_MAP_BYTES = 16;
 const MAX_DEPTH = 64;
+/** Characters of a name; the specification has 31. */
+const MAX_NAME = 255;
 
 // ---------------------------------------------------------------- values
 
@@ -286,6 +288,8 @@ export function decodeTree(blob: Bytes): TreeNode {
   function textAt(from: number, limit: number): string {
     const nul = blob.subarray(0, limit).indexOf(0, from);
     if (from >= limit || nul < 0) throw broken("it has a name that does not end");
+    // Many properties may share one name: what they share must be short.
+    if (nul - from > MAX_NAME) throw broken(`it has a name of more than ${MAX_NAME} characters`);
     return characters(blob.subarray(from, nul));
   }
 

@@ -101,7 +101,8 @@ export function object<S extends Record<string, Schema<unknown>>>(
       for (const key of Object.keys(given)) {
         if (!keys.includes(key)) {
           const known = keys.length ? `known: ${keys.join(", ")}` : "it takes none";
-          throw new TypeError(`Cannot configure ${path}.${key}: no such option (${known})`);
+          const name = /^[\w-]{1,60}$/.test(key) ? `.${key}` : `[${show(key)}]`;
+          throw new TypeError(`Cannot configure ${path}${name}: no such option (${known})`);
         }
       }
       return Object.fromEntries(keys.map((key) => [key, shape[key].parse(given[key], `${path}.${key}`)])) as never;

@@ -58,7 +58,10 @@ export async function openBackends(
     abandons.push(guarded.abandon);
   };
   const openNet = async (): Promise<void> => {
-    const guarded = guardNet((await openBackend(planned, "net", options))!);
+    const log = options.context(planned.name).log;
+    const guarded = guardNet((await openBackend(planned, "net", options))!, (error) => {
+      log?.(`cannot send a packet: ${error instanceof Error ? error.message : String(error)}`);
+    });
     open.net = guarded.service;
     abandons.push(guarded.abandon);
   };

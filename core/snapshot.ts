@@ -140,10 +140,14 @@ class Writer {
   }
 }
 
+/** Lists and objects in each other: far more than any state has. */
+const MAX_DEPTH = 500;
+
 class Reader {
   readonly #bytes: Bytes;
   readonly #view: DataView;
   #at = 0;
+  #depth = 0;
 
   constructor(bytes: Bytes) {
     this.#bytes = bytes;
@@ -178,16 +182,26 @@ class Reader {
       }
       case TAG.list: {
         const items: Plain[] = [];
+        this.#deeper();
         for (let count = this.#count(); count > 0; count--) items.push(this.value());
+        this.#depth--;
         return items;
       }
       case TAG.object: {
         const entries: [string, Plain][] = [];
+        this.#deeper();
         for (let count = this.#count(); count > 0; count--) entries.push([this.#text(), this.value()]);
+        this.#depth--;
         return Object.fromEntries(entries);
       }
       default:
         throw new RangeError(`Cannot decode state: wanted a tag from 0 to 9 at byte ${this.#at - 1}, got ${tag}`);
+    }
+  }
+
+  #deeper(): void {
+    if (++this.#depth > MAX_DEPTH) {
+      throw new RangeError(`Cannot decode state: wanted at most ${MAX_DEPTH} lists in each other at byte ${this.#at}`);
     }
   }
 

@@ -94,7 +94,7 @@ class Intake<T> {
 
   take(max: number): T | null | Promise<T | null> {
     if (!this.#kept && !this.#asking) {
-      const answer = this.#ask(max);
+      const answer = attempt(() => this.#ask(max));
       if (!(answer instanceof Promise)) return answer;
       this.#asking = true;
       answer.then((answer) => this.#settle({ answer }), (error) => this.#settle({ error }));
@@ -134,6 +134,15 @@ class Intake<T> {
   }
 }
 
+/** A back end's answer; what it throws is a refused promise like any other failure of the host. */
+function attempt<T>(call: () => T | Promise<T>): T | Promise<T> {
+  try {
+    return call();
+  } catch (error) {
+    return Promise.reject(error);
+  }
+}
+
 /** A back end as a device gets it, and how core tells it that the device was reset. */
 export interface Guarded<T> {
   readonly service: T;
@@ -159,11 +168,15 @@ export function guardStream(backend: StreamBackend, { hold, holdWrites }: Stream
   let writing: Promise<void> | undefined;
   const write = (bytes: Bytes): void | Promise<void> => {
     const copy = writing && bytes.slice();
-    const done = copy ? writing!.then(() => backend.write(copy)) : backend.write(bytes);
+    const next = () => backend.write(copy!);
+    // What one write could not do says nothing of the next.
+    const done = copy ? writing!.then(next, next) : attempt(() => backend.write(bytes));
     if (!(done instanceof Promise)) return;
     const settled: Promise<void> = done.finally(() => {
       if (writing === settled) writing = undefined;
     });
+    // Whoever wants to know of a failure asks; nobody has to.
+    settled.catch(() => {});
     return writing = settled;
   };
   const print = (bytes: Bytes): void => {
@@ -177,8 +190,9 @@ export function guardStream(backend: StreamBackend, { hold, holdWrites }: Stream
   };
 }
 
-/** A network with one receiver's call at a time. */
-export function guardNet(backend: NetBackend): Guarded<NetBackend> {
+/** A network with one receiver's call at a time. `failed` is told of the first packet that the host could not send. */
+export function guardNet(backend: NetBackend, failed: (error: unknown) => void = () => {}): Guarded<NetBackend> {
+  let told = false;
   const intake = new Intake<Packet[]>((max) => backend.receive(max), splitPackets);
   return {
     service: {
@@ -186,9 +200,17 @@ export function guardNet(backend: NetBackend): Guarded<NetBackend> {
       get linkUp() {
         return backend.linkUp;
       },
-      send: (packet) => backend.send(packet),
+      // A network may drop packets: one that the host refuses is dropped.
+      send(packet) {
+        try {
+          backend.send(packet);
+        } catch (error) {
+          if (!told) failed(error);
+          told = true;
+        }
+      },
       receive: (max) => intake.take(max),
-      linkChange: backend.linkChange && (() => backend.linkChange!()),
+      linkChange: backend.linkChange && (async () => await backend.linkChange!()),
     },
     abandon: () => intake.abandon(),
   };

@@ -2,6 +2,7 @@
 
 import { type Bytes, defineDevice, type DeviceDefinition, type InboxPort, type StreamBackend } from "../core/plugin.ts";
 import { integer, object, optional } from "../core/schema.ts";
+import { DriverFault } from "./virtio/chain.ts";
 import type { VirtioModel, VirtioPort, VirtioState } from "./virtio/device.ts";
 import { virtioMmio } from "./virtio/mmio.ts";
 import type { Queue } from "./virtio/queue.ts";
@@ -105,6 +106,8 @@ class Console implements VirtioModel<State> {
       const chain = queue.pop();
       if (!chain) return;
       const { state } = this.#port;
+      // The chain is walked anew for each piece, and the driver may have changed it in between.
+      if (state.transmitted > chain.readable) throw new DriverFault("a buffer that shrank while it was transmitted");
       const bytes = new Uint8Array(Math.min(chain.readable - state.transmitted, PIECE));
       chain.read(state.transmitted, bytes);
       state.transmitted += bytes.length;

@@ -20,6 +20,9 @@ export interface Package extends Expected {
   readonly depends: string;
 }
 
+/** Characters that an index tells of one package: far more than any archive does. */
+const MAX_STANZA = 1 << 20;
+
 /** Reads a `Release` file's text. */
 export function parseRelease(text: string): Release {
   const files = new Map<string, Expected>();
@@ -45,6 +48,9 @@ export async function findPackages(
   for await (const piece of index) {
     const stanzas = (rest + decoder.decode(piece, { stream: true })).split("\n\n");
     rest = stanzas.pop()!;
+    if (rest.length > MAX_STANZA) {
+      throw new ImageError("The archive's index holds a package without an end: give another --mirror");
+    }
     stanzas.forEach(take);
   }
   take(rest);
@@ -79,7 +85,9 @@ function parsePackage(name: string, stanza: string): Package {
   const of = (key: string): string => {
     const value = field(stanza, key);
     if (value === undefined) {
-      throw new ImageError(`The archive's index tells no ${key} of ${name}: give another --mirror`);
+      throw new ImageError(
+        `The archive's index tells no ${key} of ${name.split("\n", 1)[0].slice(0, 60)}: give another --mirror`,
+      );
     }
     return value;
   };

@@ -1,5 +1,7 @@
 // Shrinks kernel modules to what the kernel's loader needs (System V ABI, ELF-64 object file format).
 
+import { ImageError } from "./errors.ts";
+
 const EHDR = {
   magic: 0x464c457f,
   class64LittleEndian: 0x0102,
@@ -15,6 +17,10 @@ const SYM = { size: 24, name: 0 };
 const RELA = { size: 24, symbol: 12 };
 const SHT = { null: 0, progbits: 1, symtab: 2, strtab: 3, rela: 4, note: 7, nobits: 8, symtabShndx: 18 };
 const SHF_ALLOC = 2;
+/** Sections begin at pages at most. */
+const MAX_ALIGN = 4096;
+/** Characters of a symbol's name. */
+const MAX_NAME = 4096;
 
 interface Section {
   readonly index: number;
@@ -30,6 +36,7 @@ interface Section {
  * The module without its debug and BTF sections, its signature, and the local symbols that no relocation names.
  * Sections keep their numbers: a dropped one becomes an empty SHT_NULL, which the kernel's loader skips.
  * What is not a relocatable 64-bit little-endian ELF comes back as it was.
+ * Throws an {@linkcode ImageError} for one that is broken.
  */
 export function stripModule(module: Uint8Array): Uint8Array {
   const view = new DataView(module.buffer, module.byteOffset, module.byteLength);
@@ -40,13 +47,20 @@ export function stripModule(module: Uint8Array): Uint8Array {
   const symbols = sections.find(({ type }) => type === SHT.symtab);
   const dropped = new Set(sections.filter(isDispensable));
   for (const section of sections) {
-    if (section.type === SHT.rela && dropped.has(sections[section.info])) dropped.add(section);
+    if (section.type !== SHT.rela) continue;
+    if (!sections[section.info]) throw broken();
+    if (dropped.has(sections[section.info])) dropped.add(section);
   }
   if (symbols) {
+    if (!sections[symbols.link] || dropped.has(symbols) || sections[symbols.link] === symbols) throw broken();
     const relocations = sections.filter((section) => section.type === SHT.rela && !dropped.has(section));
     stripSymbols(symbols, sections[symbols.link], relocations);
   }
   return layOut(module.subarray(0, EHDR.size), sections, dropped);
+}
+
+function broken(): ImageError {
+  return new ImageError("A kernel module is broken: run the command again");
 }
 
 function isRelocatable(view: DataView): boolean {
@@ -56,11 +70,19 @@ function isRelocatable(view: DataView): boolean {
 
 function readSections(view: DataView, module: Uint8Array): Section[] {
   const table = Number(view.getBigUint64(EHDR.shoff, true));
-  return Array.from({ length: view.getUint16(EHDR.shnum, true) }, (_, index) => {
+  const count = view.getUint16(EHDR.shnum, true);
+  if (table + count * SHDR.size > module.length) throw broken();
+  let total = 0;
+  return Array.from({ length: count }, (_, index) => {
     const header = new DataView(module.slice(table + index * SHDR.size, table + (index + 1) * SHDR.size).buffer);
     const type = header.getUint32(SHDR.type, true);
     const offset = Number(header.getBigUint64(SHDR.offset, true));
     const length = type === SHT.nobits ? 0 : Number(header.getBigUint64(SHDR.length, true));
+    const isTable = type === SHT.symtab || type === SHT.rela;
+    total += length;
+    // No two sections share bytes: together they are no larger than the file.
+    if (offset + length > module.length && length > 0 || total > module.length) throw broken();
+    if (isTable && length % SYM.size !== 0 || header.getBigUint64(SHDR.align, true) > MAX_ALIGN) throw broken();
     return {
       index,
       header,
@@ -107,7 +129,9 @@ function stripSymbols(symbols: Section, strings: Section, relocations: readonly 
   symbols.header.setUint32(SHDR.info, [...renumbered.keys()].filter((index) => index < firstGlobal).length, true);
   for (const view of views) {
     for (let at = RELA.symbol; at < view.byteLength; at += RELA.size) {
-      view.setUint32(at, renumbered.get(view.getUint32(at, true))!, true);
+      const symbol = renumbered.get(view.getUint32(at, true));
+      if (symbol === undefined) throw broken();
+      view.setUint32(at, symbol, true);
     }
   }
 }
@@ -119,7 +143,9 @@ class StringTable {
 
   /** Copies the string at `offset` of another table and tells its offset in this one. */
   add(table: Uint8Array, offset: number): number {
-    const bytes = table.subarray(offset, table.indexOf(0, offset));
+    const end = table.indexOf(0, offset);
+    if (end < 0 || end - offset > MAX_NAME) throw broken();
+    const bytes = table.subarray(offset, end);
     const key = String.fromCharCode(...bytes);
     const known = this.#offsets.get(key);
     if (known !== undefined) return known;

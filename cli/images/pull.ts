@@ -60,6 +60,8 @@ export const PULLABLE: readonly string[] = Object.keys(RECIPES);
 
 /** At 56 in a RISC-V Image (Linux, Documentation/arch/riscv/boot-image-header.rst). */
 const IMAGE_MAGIC = { offset: 56, text: "RSC\x05" };
+/** Bytes of a kernel module; ext4, the largest, has two millions. */
+const MAX_MODULE = 2 ** 26;
 const SPACE_NEEDED = "about 200 MiB";
 
 /**
@@ -209,7 +211,7 @@ class Pull {
     for (const { path } of GUEST_MODULES) {
       const module = packed.get(path);
       if (!module) throw new ImageError(`The kernel's package holds no module ${path}: give another --mirror`);
-      modules.set(path, await collect(unxz(once(module))));
+      modules.set(path, await collect(unxz(once(module), MAX_MODULE)));
     }
     return modules;
   }

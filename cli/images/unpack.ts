@@ -12,6 +12,9 @@ export interface PackedFile {
 
 const AR = { magic: "!<arch>\n", header: 60, nameEnd: 16, sizeStart: 48, sizeEnd: 58 };
 const CHUNK_SIZE = 64 * 1024;
+/** A kernel's package unpacks to some 150 MB, its largest file has some 40: what is far more is a trap. */
+const MAX_STREAM = 2 ** 30;
+const MAX_FILE = 2 ** 28;
 
 /**
  * The regular files in the package at `path`, in order; one must be read, if at all, before the next is asked for.
@@ -24,18 +27,40 @@ export async function* packageFiles(
   const { TarFile, untar } = await import("multitars");
   using file = await Deno.open(path);
   const { name, size } = await findData(file, path);
-  for await (const entry of untar(decompressed(name, pieces(file, size, advance)))) {
+  for await (const entry of whole(path, untar(decompressed(name, pieces(file, size, advance))))) {
     if (!(entry instanceof TarFile)) continue;
+    const content = () => whole(path, entry.stream());
     yield {
       path: entry.name.replace(/^\.?\/+/, ""),
-      stream: () => entry.stream(),
-      bytes: () => entry.bytes(),
+      stream: () => ReadableStream.from(content()),
+      bytes() {
+        if (entry.size > MAX_FILE) throw new ImageError(`${path} holds a file of ${entry.size} bytes: too large`);
+        return collect(content());
+      },
     };
   }
 }
 
-/** Decompresses an xz stream. Throws an {@linkcode ImageError} when it is broken. */
-export async function* unxz(compressed: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+/** The same pieces; what the library says of a broken archive becomes an {@linkcode ImageError}. */
+async function* whole<T>(path: string, pieces: AsyncIterable<T>): AsyncGenerator<T> {
+  try {
+    yield* pieces;
+  } catch (error) {
+    const ofTheHost = error instanceof Error && ("code" in error || error.name === "AbortError");
+    if (ofTheHost || error instanceof ImageError) throw error;
+    throw new ImageError(`${path} is not a whole Debian package`, { cause: error });
+  }
+}
+
+/**
+ * Decompresses an xz stream, of which no more than `limit` bytes may come.
+ * Throws an {@linkcode ImageError} when it is broken, or larger.
+ */
+export async function* unxz(
+  compressed: AsyncIterable<Uint8Array>,
+  limit: number = MAX_STREAM,
+): AsyncGenerator<Uint8Array> {
+  let length = 0;
   const { default: { XzReadableStream } } = await import("xz-decompress");
   const reader = new XzReadableStream(ReadableStream.from(compressed)).getReader();
   try {
@@ -46,6 +71,10 @@ export async function* unxz(compressed: AsyncIterable<Uint8Array>): AsyncGenerat
           : error;
       });
       if (done) return;
+      length += value.length;
+      if (length > limit) {
+        throw new ImageError(`A compressed file holds more than ${limit} bytes: give another --mirror`);
+      }
       yield value;
     }
   } finally {

@@ -11,6 +11,8 @@ const TCP_FLAG = { FIN: 0x01, PSH: 0x08, CWR: 0x80 } as const;
 const UDP = { LENGTH: 4, CHECKSUM: 6, SIZE: 8 } as const;
 /** More than a packet of 64 KiB makes at the smallest segment size in use: a hostile sender asks for one byte each. */
 const MAX_SEGMENTS = 2048;
+/** Each segment repeats the headers, so that long ones would make megabytes of a packet; real ones are below 200 bytes. */
+const MAX_HEADERS = 512;
 const PROTOCOL = { TCP: 6, UDP: 17 } as const;
 
 /** The packet's frame with its checksum summed and stored. */
@@ -66,7 +68,7 @@ function layoutOf({ frame, checksum, segmentation }: Packet): Layout | undefined
   if (transport + smallest >= frame.length) return undefined;
   const header = protocol === PROTOCOL.TCP ? (frame[transport + TCP.DATA_OFFSET] >> 4) * 4 : UDP.SIZE;
   const payload = transport + header;
-  if (header < smallest || payload >= frame.length) return undefined;
+  if (header < smallest || payload >= frame.length || payload > MAX_HEADERS) return undefined;
   return { ip, version, transport, protocol, payload };
 }
 

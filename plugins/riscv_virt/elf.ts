@@ -90,9 +90,13 @@ class Elf {
       PROGRAM.size,
       this.u16(HEADER.e_phentsize),
     );
-    return headers
+    const segments = headers
       .filter((at) => this.u32(at + PROGRAM.p_type) === PT_LOAD && this.u64(at + PROGRAM.p_memsz) > 0n)
       .map((at) => this.#segment(at));
+    // Each lies in RAM; thousands that lie on each other would be loaded for hours.
+    const total = segments.reduce((sum, { size }) => sum + size, 0);
+    if (total > this.ram.size) throw this.wrong(`its segments of ${hex(total)} bytes overlap, or do not fit into RAM`);
+    return segments;
   }
 
   #segment(header: number): Loaded {

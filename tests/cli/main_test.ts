@@ -12,7 +12,7 @@ async function refused(args: string[], why: RegExp, flags?: string[]): Promise<v
   assertEquals(err.trimEnd().split("\n").length, 1, err);
 }
 
-for (const command of ["run", "images", "devices", "dtb"]) {
+for (const command of ["run", "images", "devices", "fuzz", "dtb"]) {
   Deno.test(`${command} --help shows a page without colours under NO_COLOR`, async () => {
     const { code, out } = await denovisor([command, "--help"]);
     assertEquals(code, 0);
@@ -26,7 +26,9 @@ for (const command of ["run", "images", "devices", "dtb"]) {
 Deno.test("help names every command, and so does a bare call, which fails", async () => {
   const { code, out } = await denovisor(["--help"]);
   assertEquals(code, 0);
-  for (const command of ["run", "images", "devices", "dtb", "version", "help"]) assertStringIncludes(out, command);
+  for (const command of ["run", "images", "devices", "fuzz", "dtb", "version", "help"]) {
+    assertStringIncludes(out, command);
+  }
   const bare = await denovisor([]);
   assertEquals(bare, { code: 1, out, err: "" });
 });

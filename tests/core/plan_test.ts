@@ -54,6 +54,7 @@ Deno.test("a description is refused by the path of its first fault", async () =>
     [{ memory: "4G" }, 'wanted a size from 1M to 3584M, a multiple of 4K, got "4G"'],
     [{ memory: 2 ** 20 + 1 }, "a multiple of 4K, got 1048577"],
     [{ cpus: 0 }, "Cannot configure machine.cpus: wanted a whole number from 1 to 32, got 0"],
+    [{ cpus: 33 }, "wanted a whole number from 1 to 32, got 33"],
     [{ clock: "wall" }, 'Cannot configure machine.clock: wanted one of "host", "instructions", got "wall"'],
     [{ boot: { kernel: 5 } }, "Cannot configure machine.boot.kernel: wanted a path, a URL or bytes, got 5"],
     [{ boot: { kernal: "x" } }, "Cannot configure machine.boot.kernal: no such option"],

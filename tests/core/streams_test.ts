@@ -135,3 +135,57 @@ Deno.test("a guarded network loses no packet to a reset", async () => {
   const frames = [await again, await service.receive(1)].map((packets) => packets!.map(({ frame }) => text(frame)));
   assertEquals(frames, [["a"], ["b"]]);
 });
+
+Deno.test("what a back end throws is a refused promise, and the next call is a call again", async () => {
+  const told: unknown[] = [];
+  let fails = true;
+  const spoil = <T>(answer: T): T => {
+    if (fails) throw new Error("EIO");
+    return answer;
+  };
+  const written: string[] = [];
+  const stream = guardStream(
+    { read: () => spoil(null), write: (chunk) => void written.push(spoil(text(chunk)!)) },
+    free,
+  );
+  const net = guardNet({
+    offloads: false,
+    linkUp: true,
+    send: () => spoil(undefined),
+    receive: () => spoil(null),
+    linkChange: () => spoil(Promise.resolve(true)),
+  }, (error) => told.push(error));
+  const reason = async (of: unknown): Promise<string> =>
+    await Promise.resolve(of).then(String, ({ message }) => message);
+  const tries = () => [
+    stream.service.read(1),
+    stream.service.write(bytes("a")),
+    net.service.receive(1),
+    net.service.linkChange!(),
+  ];
+  assertEquals(await Promise.all(tries().map(reason)), ["EIO", "EIO", "EIO", "EIO"]);
+  for (let i = 0; i < 2; i++) net.service.send({ frame: bytes("f") });
+  assertEquals(told.length, 1, "a frame is dropped; the first time, the operator hears of it");
+  fails = false;
+  assertEquals(await Promise.all(tries().map(reason)), ["null", "undefined", "null", "true"]);
+  assertEquals(written, ["a"]);
+});
+
+Deno.test("a write that fails loses none of the next one's bytes", async () => {
+  const written: string[] = [];
+  let fail: (error: Error) => void = () => {};
+  const backend: StreamBackend = {
+    read: () => null,
+    write(chunk) {
+      written.push(text(chunk)!);
+      if (written.length === 1) return new Promise((_, reject) => fail = reject);
+    },
+  };
+  const { service, print } = guardStream(backend, { hold: () => {}, holdWrites: false });
+  const first = service.write(bytes("one"));
+  print(bytes("two"));
+  fail(new Error("ENOSPC"));
+  assertEquals(await Promise.resolve(first).catch(({ message }) => message), "ENOSPC");
+  await new Promise((resolve) => setTimeout(resolve, 0));
+  assertEquals(written, ["one", "two"]);
+});

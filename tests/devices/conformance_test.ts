@@ -12,7 +12,7 @@ import virtio_rng from "../../devices/virtio_rng.ts";
 import type { Device } from "../../core/plugin.ts";
 import { deviceSuite } from "../support/device_suite.ts";
 import type { FakeServices } from "../support/fake_services.ts";
-import { VirtioDriver } from "../support/virtio_driver.ts";
+import { VirtioDriver } from "../../cli/fuzz/virtio_driver.ts";
 
 /** Makes register writes of a device's first region. */
 const writes = (...pairs: (readonly [offset: number, value: number])[]) => (device: Device): void => {

@@ -5,7 +5,7 @@ import type { Bytes } from "../../core/plugin.ts";
 import virtioBlk from "../../devices/virtio_blk.ts";
 import { REG } from "../../devices/virtio/mmio.ts";
 import { type FakeOptions, fakeServices } from "../support/fake_services.ts";
-import { VirtioDriver } from "../support/virtio_driver.ts";
+import { VirtioDriver } from "../../cli/fuzz/virtio_driver.ts";
 
 const FEATURE = { SEG_MAX: 2, RO: 5, FLUSH: 9, MQ: 12, DISCARD: 13, WRITE_ZEROES: 14 };
 const TYPE = { IN: 0, OUT: 1, FLUSH: 4, GET_ID: 8, DISCARD: 11, WRITE_ZEROES: 13 };

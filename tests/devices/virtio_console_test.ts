@@ -4,7 +4,7 @@ import { assert, assertEquals, assertThrows } from "@std/assert";
 import virtioConsole from "../../devices/virtio_console.ts";
 import { REG } from "../../devices/virtio/mmio.ts";
 import { fakeServices } from "../support/fake_services.ts";
-import { VirtioDriver } from "../support/virtio_driver.ts";
+import { VirtioDriver } from "../../cli/fuzz/virtio_driver.ts";
 
 const RECEIVE = 0, TRANSMIT = 1;
 
@@ -56,6 +56,27 @@ Deno.test("virtio_console transmits long buffers whole, and empty ones", () => {
   queue.kick();
   assertEquals(Uint8Array.from(stream.output), bytes);
   assertEquals(queue.completed().length, 2);
+});
+
+Deno.test("virtio_console needs a reset after a buffer that shrank while it was transmitted", async () => {
+  const { driver, stream, device } = terminal();
+  const queue = driver.start().queues[TRANSMIT];
+  stream.slow = true;
+  queue.add([new Uint8Array(40_000)]);
+  queue.kick();
+  assertEquals(stream.output.length, 16_384);
+  const head = driver.dma.load(queue.avail + 4, 2);
+  driver.dma.store(queue.desc + 16 * head + 8, 100, 4);
+  stream.drain();
+  await turn();
+  assert(driver.broken);
+  assertEquals(device.state.fault, "a buffer that shrank while it was transmitted");
+  stream.slow = false;
+  stream.drain();
+  await turn();
+  driver.start().queues[TRANSMIT].add([encode("again")]);
+  driver.queues[TRANSMIT].kick();
+  assertEquals(stream.text.slice(-5), "again");
 });
 
 Deno.test("virtio_console holds the guest back while the stream asks to wait", async () => {

@@ -5,7 +5,7 @@ import type { Device } from "../../core/plugin.ts";
 import { STATUS, type VirtioPort, type VirtioState } from "../../devices/virtio/device.ts";
 import { REG, virtioMmio } from "../../devices/virtio/mmio.ts";
 import { fakeServices, RAM_BASE } from "../support/fake_services.ts";
-import { VirtioDriver } from "../support/virtio_driver.ts";
+import { VirtioDriver } from "../../cli/fuzz/virtio_driver.ts";
 
 const FEATURE_A = 3;
 const FEATURE_B = 40;

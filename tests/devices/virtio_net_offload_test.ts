@@ -126,6 +126,8 @@ Deno.test("segmentation gives nothing for malformed headers", () => {
     { ...good, checksum: { start: 14, offset: 2 } },
     { ...good, frame: good.frame.subarray(0, 66) },
     large({ version: 4, protocol: "tcp", payload: 65000, size: 1 }),
+    // Headers that would be repeated in each segment: 15,000 tags of 4 bytes make 60 KB of them.
+    large({ version: 6, protocol: "tcp", payload: 4000, size: 4, tags: 15_000 }),
     { frame: new Uint8Array(2000).fill(0x81).map((byte, i) => i % 2 ? 0 : byte), ...pick(good) },
   ];
   for (const packet of bad) assertEquals(segment(packet), []);

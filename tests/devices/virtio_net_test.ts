@@ -5,7 +5,7 @@ import type { Bytes, Packet } from "../../core/plugin.ts";
 import virtioNet from "../../devices/virtio_net.ts";
 import { REG } from "../../devices/virtio/mmio.ts";
 import { type FakeOptions, fakeServices } from "../support/fake_services.ts";
-import { VirtioDriver } from "../support/virtio_driver.ts";
+import { VirtioDriver } from "../../cli/fuzz/virtio_driver.ts";
 
 const F = { CSUM: 0, GUEST_CSUM: 1, MTU: 3, MAC: 5, GUEST_TSO4: 7, HOST_TSO4: 11, MRG_RXBUF: 15, STATUS: 16 };
 const GUEST_OFFLOADS = [1, 7, 8, 9, 54, 55];

@@ -5,7 +5,7 @@ import type { Device } from "../../core/plugin.ts";
 import { FEATURE } from "../../devices/virtio/device.ts";
 import { virtioMmio } from "../../devices/virtio/mmio.ts";
 import { fakeServices, RAM_BASE } from "../support/fake_services.ts";
-import { DESC, type DriverQueue, VirtioDriver } from "../support/virtio_driver.ts";
+import { DESC, type DriverQueue, VirtioDriver } from "../../cli/fuzz/virtio_driver.ts";
 
 const RAM_SIZE = 1 << 20;
 

@@ -4,7 +4,7 @@ import { assert, assertEquals, assertThrows } from "@std/assert";
 import virtioRng from "../../devices/virtio_rng.ts";
 import { REG } from "../../devices/virtio/mmio.ts";
 import { fakeServices } from "../support/fake_services.ts";
-import { VirtioDriver } from "../support/virtio_driver.ts";
+import { VirtioDriver } from "../../cli/fuzz/virtio_driver.ts";
 
 function rng() {
   const services = fakeServices();

@@ -1,6 +1,6 @@
 // A Debian archive's indexes: releases, package stanzas in pieces, dependencies.
 
-import { assertEquals, assertThrows } from "@std/assert";
+import { assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { dependency, findPackages, onePackage, type Package, parseRelease } from "../../../cli/images/archive.ts";
 import { ImageError } from "../../../cli/images/errors.ts";
 
@@ -41,6 +41,15 @@ Deno.test("findPackages finds the same however the index is cut", async () => {
       ["alpha", "3", "pool/a3.deb", 30],
     ]);
   }
+});
+
+Deno.test("findPackages says in one line what a package lacks", async () => {
+  const name = `beta\n ${"a\n ".repeat(1000)}`;
+  await assertRejects(
+    () => findPackages(inPieces(`Package: ${name}\nFilename: b`, 1000), () => true),
+    ImageError,
+    "The archive's index tells no Version of beta: give another --mirror",
+  );
 });
 
 Deno.test("onePackage takes the version that is asked for, or the last", async () => {

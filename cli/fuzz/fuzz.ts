@@ -1,0 +1,307 @@
+// The device fuzzer: a seed is a case, a case is a list of steps, and a case that fails is cut down to the steps it needs.
+
+import type { Width } from "../../mod.ts";
+import { Bench, type BenchOptions, RAM_BASE, RAM_SIZE, type Subject } from "./bench.ts";
+import { HostileDriver } from "./hostile_driver.ts";
+import { Random } from "./random.ts";
+import { Finding, type Most } from "./watch.ts";
+
+/** Steps of a case. */
+const STEPS = 120;
+/** Attempts at cutting a case down. */
+const CUTS = 60;
+
+/** How long a device is fuzzed, and from where on. */
+export interface FuzzOptions {
+  /** The first case; the others follow. */
+  readonly seed: number;
+  /** How many cases; without it, as many as there is time for. */
+  readonly cases?: number;
+  /** Milliseconds. */
+  readonly milliseconds?: number;
+  /** Only these steps of each case. */
+  readonly steps?: readonly number[];
+  /** Told before each step: whoever watches from outside then knows where it hangs. */
+  readonly progress?: (seed: number, step: number) => void;
+}
+
+/** How a device came through. */
+export interface Report {
+  /** Cases that ran. */
+  readonly cases: number;
+  readonly steps: number;
+  readonly most: Most;
+  readonly failure?: Failure;
+}
+
+/** A case that fails. */
+export interface Failure {
+  /** What went wrong. */
+  readonly sentence: string;
+  readonly seed: number;
+  /** The steps that it takes. */
+  readonly steps: readonly number[];
+  /** What the guest did, the last at the end. */
+  readonly trace: readonly string[];
+}
+
+/** Fuzzes a device until a case fails or the time is up. Throws what building a machine with it throws. */
+export async function fuzzDevice(subject: Subject, options: FuzzOptions): Promise<Report> {
+  const end = options.milliseconds === undefined ? Infinity : performance.now() + options.milliseconds;
+  const all = options.steps ?? Array.from({ length: STEPS }, (_, i) => i);
+  const most: Most = { operations: 0, bytes: 0, milliseconds: 0, state: 0 };
+  const { progress } = options;
+  let cases = 0;
+  let steps = 0;
+  for (; cases < (options.cases ?? Infinity) && (cases === 0 || performance.now() < end); cases++) {
+    const seed = options.seed + cases;
+    const found = await attempt(subject, seed, all, { most, progress });
+    steps += all.length;
+    if (!found) continue;
+    // A host that was busy with something else is no fault of the device's.
+    if (found.slow && !(await attempt(subject, seed, all, { progress }))?.slow) continue;
+    const needed = found.slow ? all : await cutDown(subject, seed, all, found, progress);
+    const trace: string[] = [];
+    const last = await attempt(subject, seed, needed, { trace, progress }) ?? found;
+    return { cases: cases + 1, steps, most, failure: { sentence: last.message, seed, steps: needed, trace } };
+  }
+  return { cases, steps, most };
+}
+
+interface AttemptOptions {
+  readonly most?: Most;
+  readonly trace?: string[];
+  readonly progress?: FuzzOptions["progress"];
+}
+
+/** Runs the given steps of a case. */
+async function attempt(
+  subject: Subject,
+  seed: number,
+  steps: readonly number[],
+  { most, trace, progress }: AttemptOptions = {},
+): Promise<Finding | undefined> {
+  const random = new Random(seed);
+  const options: BenchOptions = {
+    seed,
+    clock: random.oneIn(4) ? "instructions" : "host",
+    sharedMemory: random.oneIn(4),
+    trace,
+  };
+  const quiet = random.oneIn(3);
+  progress?.(seed, -1);
+  const bench = await Bench.open(subject, options);
+  let finding: Finding | undefined;
+  const onRefused = (event: PromiseRejectionEvent): void => {
+    event.preventDefault();
+    bench.watch.found(`it looks at no promise that is refused: ${event.reason?.message ?? event.reason}`);
+  };
+  globalThis.addEventListener("unhandledrejection", onRefused);
+  try {
+    const driver = bench.virtio ? new HostileDriver(bench) : undefined;
+    const pending: (() => void)[] = [];
+    const flush = async (): Promise<void> => {
+      if (pending.length > 0) await bench.run(...pending.splice(0));
+    };
+    for (const step of steps) {
+      const random = new Random(seed, step + 1);
+      if (!random.oneIn(6)) {
+        pending.push(() => {
+          progress?.(seed, step);
+          inside(bench, driver, random, quiet);
+        });
+        continue;
+      }
+      await flush();
+      progress?.(seed, step);
+      await outside(bench, random, quiet);
+    }
+    await flush();
+    bench.check();
+    await usableAgain(subject, bench, driver, quiet);
+  } catch (error) {
+    finding = asFinding(error);
+  }
+  try {
+    await bench.close();
+  } catch (error) {
+    finding ??= asFinding(error);
+  } finally {
+    globalThis.removeEventListener("unhandledrejection", onRefused);
+  }
+  if (most) {
+    for (const key of Object.keys(most) as (keyof Most)[]) most[key] = Math.max(most[key], bench.watch.most[key]);
+  }
+  return finding ?? bench.watch.finding;
+}
+
+function asFinding(error: unknown): Finding {
+  if (error instanceof Finding) return error;
+  throw error;
+}
+
+/** Leaves out what the failure does not need: halves, quarters, … single steps. */
+async function cutDown(
+  subject: Subject,
+  seed: number,
+  steps: readonly number[],
+  { message }: Finding,
+  progress: FuzzOptions["progress"],
+): Promise<readonly number[]> {
+  const alike = (text: string): string => text.replaceAll(/(0x[\da-f]+|\d+)/g, "#");
+  let left = CUTS;
+  for (let size = Math.ceil(steps.length / 2); size >= 1 && left > 0; size = size === 1 ? 0 : Math.ceil(size / 2)) {
+    for (let at = 0; at < steps.length && left > 0;) {
+      const fewer = [...steps.slice(0, at), ...steps.slice(at + size)];
+      left--;
+      const found = await attempt(subject, seed, fewer, { progress });
+      if (found && alike(found.message) === alike(message)) steps = fewer;
+      else at += size;
+    }
+  }
+  return steps;
+}
+
+// ---------------------------------------------------------------- steps
+
+/** What happens while the machine runs. */
+function inside(bench: Bench, driver: HostileDriver | undefined, random: Random, quiet: boolean): void {
+  if (!quiet && random.oneIn(4)) return bench.note(bench.backends.stir(random));
+  if (driver && !random.oneIn(6)) return driver.act(random);
+  if (random.oneIn(8)) return bench.pull(random.below(3), random.oneIn(2));
+  if (bench.regions.length === 0) return;
+  for (let times = random.pick([1, 4, 16]); times > 0; times--) molest(bench, random);
+}
+
+/** What the person at the machine does, or time. */
+async function outside(bench: Bench, random: Random, quiet: boolean): Promise<void> {
+  switch (random.below(6)) {
+    case 0:
+      return await bench.pause();
+    case 1:
+      if (!random.oneIn(3)) return await bench.advance(random.pick([1, 1000, 1_000_000, 1_000_000_000, 1e12]));
+      return await bench.reset();
+    default:
+      if (!quiet) bench.backends.settle();
+      return await bench.advance(random.pick([1000, 50_000, 1_000_000]));
+  }
+}
+
+const EXTREMES = [
+  0,
+  1,
+  2,
+  3,
+  4,
+  7,
+  8,
+  0x7f,
+  0x80,
+  0xff,
+  0x7fff,
+  0xffff,
+  0x7fff_ffff,
+  0x8000_0000,
+  0xffff_fffe,
+  0xffff_ffff,
+];
+/** What registers that hold addresses and lengths may be meant for. */
+const PLACES = [RAM_BASE, RAM_BASE + 0x1000, RAM_BASE + RAM_SIZE - 4, RAM_BASE + RAM_SIZE, 0x1000, 512, 64];
+
+/** An access of any kind, anywhere in the device's windows and right beside them. */
+function molest(bench: Bench, random: Random): void {
+  const region = random.below(bench.regions.length);
+  const { name, size, widths } = bench.regions[region];
+  const width = random.oneIn(6) ? random.pick([1, 2, 4] as const) : random.pick(widths);
+  let offset = random.below(random.oneIn(4) ? size : Math.min(size, 0x100));
+  if (!random.oneIn(16)) offset -= offset % width;
+  if (random.oneIn(64)) offset = random.pick([size - width, size, size + 0x800]);
+  const good = offset < size && offset % width === 0 && widths.includes(width as Width);
+  let answered: boolean;
+  if (random.oneIn(2)) {
+    answered = bench.read(region, offset, width) >= 0;
+  } else {
+    const value = random.pick([
+      random.below(2 ** 32),
+      random.pick(EXTREMES),
+      random.pick(EXTREMES),
+      random.pick(PLACES),
+    ]);
+    answered = bench.write(region, offset, value, width);
+  }
+  if (answered !== good) {
+    bench.watch.found(
+      `an access of ${width} bytes at ${name}+0x${offset.toString(16)} ${answered ? "is taken" : "faults"}`,
+    );
+  }
+}
+
+// ---------------------------------------------------------------- afterwards
+
+/** After all that, and a reset, the device is as good as new. */
+async function usableAgain(
+  subject: Subject,
+  bench: Bench,
+  driver: HostileDriver | undefined,
+  quiet: boolean,
+): Promise<void> {
+  bench.backends.heal();
+  await bench.reset();
+  bench.check();
+  if (quiet && bench.options.clock === "host") await compareWithNew(subject, bench);
+  if (!driver) return;
+  let check: ReturnType<HostileDriver["probe"]> | undefined;
+  let complaint: string | undefined;
+  await bench.run(() => check = driver.probe());
+  await bench.advance(1_000_000);
+  await bench.run(() => complaint = check!());
+  if (complaint) throw new Finding(`after a reset ${complaint}`);
+  bench.check();
+}
+
+/** A new machine at the same time does the same, as far as two new ones do. */
+async function compareWithNew(subject: Subject, bench: Bench): Promise<void> {
+  const { seed } = bench.options;
+  const [first, second] = [await renewed(subject, bench), await renewed(subject, bench)];
+  const got = await tell(bench, seed);
+  const wanted = first.story;
+  if (wanted.some((line, i) => line !== second.story[i])) return;
+  const at = wanted.findIndex((line, i) => line !== got[i]);
+  if (at < 0) return;
+  throw new Finding(`after a reset it is not as it was new: wanted ${wanted[at]}, got ${got[at]}`);
+}
+
+async function renewed(subject: Subject, { options, time, host }: Bench): Promise<{ story: readonly string[] }> {
+  const bench = await Bench.open(subject, { ...options, trace: undefined });
+  try {
+    bench.host.time += time - bench.time;
+    bench.host.epoch += Math.floor(host.time / 1000) - Math.floor(bench.host.time / 1000);
+    return { story: await tell(bench, options.seed) };
+  } finally {
+    await bench.close();
+  }
+}
+
+/** What a guest sees that looks at a device and does a few ordinary things. */
+async function tell(bench: Bench, seed: number): Promise<readonly string[]> {
+  const story: string[] = [];
+  const random = new Random(seed, 0x7e11);
+  const look = (): void => {
+    for (const [index, { name, size, widths }] of bench.regions.entries()) {
+      const width = widths[widths.length - 1];
+      for (let offset = 0; offset < Math.min(size, 0x100); offset += width) {
+        story.push(`${name}+0x${offset.toString(16)} as ${bench.read(index, offset, width)}`);
+      }
+    }
+    story.push(`interrupts ${bench.lines}`);
+  };
+  const touch = (): void => {
+    for (const [index, { size, widths }] of bench.regions.entries()) {
+      const width = random.pick(widths);
+      const offset = random.below(Math.min(size, 0x100) / width) * width;
+      bench.write(index, offset, random.pick(EXTREMES), width);
+    }
+  };
+  await bench.run(look, touch, touch, look);
+  return story;
+}

@@ -1,0 +1,40 @@
+// Compares what two machines made of the same cases, item by item.
+
+import { nameOf, type Placed, recordOf } from "./case.ts";
+import { type Exception, EXCEPTIONS } from "./exceptions.ts";
+import type { Records } from "./machines.ts";
+import { RECORD_LOG } from "./runtime.ts";
+
+/** A case that ended differently on two machines. */
+export interface Difference {
+  readonly placed: Placed;
+  /** The first item that differs. */
+  readonly item: string;
+  readonly ours: bigint;
+  readonly theirs: bigint;
+}
+
+/** The first item of a case in which the records differ, and no exception explains why. */
+export function difference(
+  placed: Placed,
+  ours: Records,
+  theirs: Records,
+  exceptions: readonly Exception[] = EXCEPTIONS,
+  used?: (exception: Exception) => void,
+): Difference | undefined {
+  const [a, b] = [recordOf(placed, ours), recordOf(placed, theirs)];
+  let indexes: Map<string, number> | undefined;
+  const other = (name: string): bigint | undefined => {
+    indexes ??= new Map(Array.from(a, (_, i) => [nameOf(placed, i), i]));
+    return a[indexes.get(name) ?? -1];
+  };
+  // The log explains most of what differs: it is looked at first.
+  for (let n = RECORD_LOG; n < a.length + RECORD_LOG; n++) {
+    const i = n % a.length;
+    if (a[i] === b[i]) continue;
+    const item = { name: nameOf(placed, i), ours: a[i], theirs: b[i], placed, other };
+    const exception = exceptions.find((each) => each.explains(item));
+    if (!exception) return { placed, item: item.name, ours: a[i], theirs: b[i] };
+    used?.(exception);
+  }
+}

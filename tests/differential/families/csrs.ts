@@ -1,0 +1,121 @@
+// Cases of CSRs: which accesses are legal, for every number, and what fields hold of what is written to them.
+
+import { CSR_NUMBERS } from "../../../plugins/riscv/assembly/syntax.ts";
+import { MODE } from "../../../plugins/riscv/cause.ts";
+import { Random } from "../body.ts";
+import { type Case, type Instruction, instruction } from "../case.ts";
+
+const PER_CASE = 64;
+const MODES = [MODE.U, MODE.S, MODE.M] as const;
+/** Reads; writes nothing but counts as a write; writes. The last one only where it can not succeed. */
+const ACCESSES = ["csrrs", "csrrc", "csrrw"] as const;
+/** How many cases try every number in every mode. */
+export const SWEEP = 4096 / PER_CASE * MODES.length * ACCESSES.length;
+
+const [ZERO, NOTHING] = [0, 5]; // x0, and a register that holds zero
+
+/** Case `index` of {@linkcode SWEEP}: some numbers, one kind of access, one mode; what else decides is random. */
+export function csrSweep(index: number, random: Random): Case {
+  const first = index % (4096 / PER_CASE) * PER_CASE;
+  const mode = MODES[Math.floor(index / (4096 / PER_CASE)) % MODES.length];
+  const access = ACCESSES[Math.floor(index * PER_CASE / 4096 / MODES.length)];
+  const code: Instruction[] = [];
+  for (let csr = first; csr < first + PER_CASE; csr++) {
+    if (access === "csrrw" && csr >> 10 !== 3) continue; // not a read-only one
+    code.push(instruction(access, { csr, rs1: access === "csrrs" ? ZERO : NOTHING }));
+  }
+  return {
+    family: "every CSR number",
+    seed: index,
+    mode,
+    // FS, TVM
+    status: BigInt(random.pick([0, 0x6000])) | BigInt(random.pick([0, 1 << 20])),
+    csrs: [
+      ["mcounteren", random.bits(32)],
+      ["scounteren", random.bits(32)],
+      ["menvcfg", 1n << 61n | BigInt(random.below(2)) << 63n],
+    ],
+    code,
+    traps: PER_CASE + 2,
+  };
+}
+
+/** CSRs whose values are the machine's own, or the moment's. */
+const OWN = /^(m?cycle|m?instret|time|marchid|mimpid|mvendorid|m?hpm.*)$/;
+const READABLE = [...CSR_NUMBERS.keys()].filter((name) => !OWN.test(name));
+
+/** Reads of the CSRs that are there. */
+export function csrValues(seed: number): Case {
+  const random = new Random(seed);
+  const code = Array.from({ length: 24 }, (_, i) => {
+    const csr = CSR_NUMBERS.get(random.pick(READABLE))!;
+    return instruction(random.pick(["csrrs", "csrrsi", "csrrc", "csrrci"]), { csr, rd: 6 + i });
+  });
+  return { family: "CSR values", seed, mode: random.pick(MODES), ...surroundings(random), code, traps: 32 };
+}
+
+/** What decides on the values of others. */
+function surroundings(random: Random): Pick<Case, "status" | "csrs"> {
+  return {
+    status: 0x6000n | random.some(0xc_0122n), // SUM, MXR, SPP, SPIE, SIE
+    csrs: [
+      ["medeleg", random.some(0xb1ffn)],
+      ["mideleg", random.some(0x222n)],
+      ["mcounteren", random.bits(32)],
+      ["scounteren", random.bits(32)],
+      ["menvcfg", 1n << 61n | BigInt(random.below(2)) << 63n | BigInt(random.below(2))],
+      ["mip", random.some(0x222n)],
+      ["mie", random.some(0xaaan)],
+    ],
+  };
+}
+
+const FREE_IN_M = ["mstatus", "sstatus", "medeleg", "mideleg", "mie", "sie", "mip", "sip", "mepc", "sepc", "mcause"]
+  .concat(["scause", "mtval", "stval", "sscratch", "mcounteren", "scounteren", "menvcfg", "senvcfg", "stimecmp"])
+  .concat(["fcsr", "frm", "fflags", "misa", "pmpaddr0", "pmpaddr7", "pmpaddr14", "mcountinhibit"]);
+const BORROWED = ["mtvec", "mscratch", "stvec", "satp", "pmpcfg0"];
+const FREE_IN_S = ["sstatus", "sie", "sip", "sepc", "scause", "stval", "sscratch", "scounteren", "senvcfg", "fcsr"]
+  .concat(["stimecmp", "frm", "fflags"]);
+/** What is written and read back; what the runtime stands on is put back by the next instruction. */
+const BY_MODE = {
+  M: { free: FREE_IN_M, borrowed: BORROWED },
+  S: { free: FREE_IN_S, borrowed: ["stvec"] },
+} as const;
+/** Bits of a value that would stop the case: locks, and delegation of the supervisor's call. */
+const LOCKS = 0x8080_8080_8080_8080n;
+
+/** Writes of any values, whole or by bits, and what is left of them. */
+export function csrFields(seed: number): Case {
+  const random = new Random(seed);
+  const mode = random.pick([MODE.M, MODE.M, MODE.S]);
+  const code: Instruction[] = [];
+  const x = Array.from({ length: 32 }, () => 0n);
+  for (let rd = 8; rd < 30; rd += 2) {
+    x[rd] = random.pick([random.bits(64), random.bits(32), -1n, 1n << BigInt(random.below(64)), random.operand("l")]);
+    const borrowed = random.chance(3);
+    const name = random.pick(BY_MODE[mode === MODE.M ? "M" : "S"][borrowed ? "borrowed" : "free"]);
+    if (name === "medeleg") x[rd] &= ~(1n << 9n);
+    if (name.startsWith("pmpcfg")) x[rd] &= ~LOCKS;
+    const csr = CSR_NUMBERS.get(name)!;
+    if (borrowed) {
+      code.push(instruction("csrrw", { rd: rd + 1, csr, rs1: rd }), instruction("csrrw", { rd, csr, rs1: rd + 1 }));
+      continue;
+    }
+    // A time that comes while the case runs would be another one each time.
+    if (name === "stimecmp") x[rd] = random.pick([0n, -1n, random.bits(64) | 1n << 62n]);
+    const how = name === "stimecmp" ? "csrrw" : random.pick(["csrrw", "csrrs", "csrrc", "csrrwi", "csrrsi", "csrrci"]);
+    code.push(instruction(how, { rd: rd + 1, csr, rs1: how.endsWith("i") ? random.below(32) : rd }));
+    code.push(instruction("csrrs", { rd, csr }));
+  }
+  const around = surroundings(random);
+  return {
+    family: "CSR fields",
+    seed,
+    mode,
+    ...around,
+    // No interrupts while a CSR is borrowed.
+    csrs: [...around.csrs!, ...mode === MODE.M ? [["mie", 0n] as const] : []],
+    x,
+    code,
+  };
+}

@@ -1,0 +1,83 @@
+// Runs an image of cases on a machine until it powers off, and gives its records: denovisor's board, or QEMU's.
+
+import { createMachine, defineDevice, type Dma, schema } from "../../mod.ts";
+import { AT, RAM_BYTES } from "./runtime.ts";
+import { describe, type Image, type Placed, recordOf } from "./case.ts";
+
+const LIMIT_SECONDS = 20;
+
+/** An image's records: RAM from `AT.records` on. */
+export type Records = Uint8Array<ArrayBuffer>;
+/** Runs images. */
+export type Peer = (image: Image) => Promise<Records>;
+
+/** A machine did not come to the end of an image in time. */
+export class Unfinished extends Error {
+  /** The case that it did not end, or that ended the machine. */
+  readonly placed?: Placed;
+
+  constructor(machine: string, image: Image, records: Records) {
+    const placed = image.cases.find((each) => recordOf(each, records)[0] === 0n);
+    super(`${machine} does not end a case within ${LIMIT_SECONDS} s:\n${placed && describe(placed)}`);
+    this.placed = placed;
+  }
+}
+
+/** Runs an image on denovisor, interpreted, or with everything compiled at once. */
+export async function runHere(image: Image, compiled: boolean): Promise<Records> {
+  let memory: Dma | undefined;
+  const test_tap = defineDevice({
+    name: "test_tap",
+    needs: ["dma"],
+    config: schema.object({}),
+    stateVersion: 1,
+    create({ dma }) {
+      memory = dma;
+      return { state: {}, regions: [] };
+    },
+  });
+  await using machine = await createMachine({
+    memory: `${RAM_BYTES / 2 ** 20}M`,
+    engine: { use: "riscv", config: compiled ? { threshold: 1 } : { compiler: false } },
+    boot: { bios: image.bytes },
+    devices: [{ use: "serial_16550" }, { use: "test_tap" }],
+  }, { plugins: { test_tap }, base: import.meta.url });
+  const late = setTimeout(() => machine.powerOff(1), LIMIT_SECONDS * 1000);
+  const { code } = await machine.run();
+  clearTimeout(late);
+  const records = new Uint8Array(image.end - AT.records);
+  memory!.read(AT.records, records);
+  if (code !== 0) throw new Unfinished("denovisor", image, records);
+  return records;
+}
+
+/** Runs images on QEMU's board, with a processor of these properties. */
+export function qemuPeer(cpu: string): Peer {
+  return async (image) => {
+    const folder = await Deno.makeTempDir({ prefix: "denovisor_differential_" });
+    try {
+      await Deno.writeFile(`${folder}/image`, image.bytes);
+      const late = AbortSignal.timeout(LIMIT_SECONDS * 1000);
+      const ram = `memory-backend-file,id=ram,size=${RAM_BYTES},mem-path=${folder}/ram,share=on`;
+      const { success, stderr } = await new Deno.Command("qemu-system-riscv64", {
+        args: [
+          ...["-M", "virt,memory-backend=ram", "-object", ram, "-m", `${RAM_BYTES / 2 ** 20}M`, "-cpu", cpu],
+          ...["-display", "none", "-monitor", "none", "-serial", "none", "-no-reboot", "-bios", `${folder}/image`],
+        ],
+        stdin: "null",
+        stdout: "null",
+        stderr: "piped",
+        signal: late,
+      }).output();
+      if (!success && !late.aborted) throw new Error(`QEMU: ${new TextDecoder().decode(stderr)}`);
+      const records = new Uint8Array(image.end - AT.records);
+      using file = await Deno.open(`${folder}/ram`);
+      await file.seek(AT.records - AT.ram, Deno.SeekMode.Start);
+      for (let at = 0; at < records.length;) at += (await file.read(records.subarray(at)))!;
+      if (late.aborted) throw new Unfinished("QEMU", image, records);
+      return records;
+    } finally {
+      await Deno.remove(folder, { recursive: true });
+    }
+  };
+}

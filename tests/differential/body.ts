@@ -19,6 +19,7 @@ const MEMORY = /^(c\.)?(l[bhwd]u?|s[bhwd]|fl[wd]|fs[wd])(sp)?$/;
 const ATOMIC = /^amo/;
 const PAIRED = /^(lr|sc)\./;
 const JUMP = /^(c\.)?(jalr|jr)$/;
+const NEEDY = /^(jalr|sc\.[wd])$/;
 const SYSTEM = /^(csr|ecall|ebreak|[ms]ret|wfi|pause|fence|sfence|sinval|c\.ebreak)/;
 
 type AnyRow = Row | CompressedRow;
@@ -118,9 +119,9 @@ export class Body {
     const places = [0];
     for (const { length } of code) places.push(places.at(-1)! + length);
     return code.map(({ row, fields, length, target }, i) => {
-      const imm = target === undefined
-        ? fields
-        : { ...fields, imm: (places[Math.min(target, code.length)] ?? 0) - places[i] };
+      // Not to between an instruction and the one that needs its result.
+      const to = target !== undefined && target > i && NEEDY.test(code[target]?.row.name ?? "") ? target + 1 : target;
+      const imm = to === undefined ? fields : { ...fields, imm: places[Math.min(to, code.length)] - places[i] };
       return { bits: putFields(encodings.get(row)!, imm), length };
     });
   }

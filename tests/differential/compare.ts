@@ -24,17 +24,20 @@ export function difference(
 ): Difference | undefined {
   const [a, b] = [recordOf(placed, ours), recordOf(placed, theirs)];
   let indexes: Map<string, number> | undefined;
-  const other = (name: string): bigint | undefined => {
+  const index = (name: string): number => {
     indexes ??= new Map(Array.from(a, (_, i) => [nameOf(placed, i), i]));
-    return a[indexes.get(name) ?? -1];
+    return indexes.get(name)!;
   };
+  const other = (name: string): bigint => a[index(name)];
+  const theirOther = (name: string): bigint => b[index(name)];
   // The log explains most of what differs: it is looked at first.
   for (let n = RECORD_LOG; n < a.length + RECORD_LOG; n++) {
     const i = n % a.length;
     if (a[i] === b[i]) continue;
-    const item = { name: nameOf(placed, i), ours: a[i], theirs: b[i], placed, other };
+    const item = { name: nameOf(placed, i), ours: a[i], theirs: b[i], placed, other, theirOther };
     const exception = exceptions.find((each) => each.explains(item));
     if (!exception) return { placed, item: item.name, ours: a[i], theirs: b[i] };
     used?.(exception);
+    if (exception.ends) return undefined;
   }
 }

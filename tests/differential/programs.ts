@@ -1,0 +1,210 @@
+// Programs of user level: one static executable that runs many, on QEMU's user-mode emulator and in U-mode here.
+
+import { assemble } from "../../plugins/riscv/assembler.ts";
+import { F_NAMES, X_NAMES } from "../../plugins/riscv/registers.ts";
+import { encode, EngineRig } from "../support/riscv_rig.ts";
+import type { Case } from "./case.ts";
+import { AT, DATA_BYTES } from "./runtime.ts";
+
+const PROGRAMS = AT.ram + 0x1000;
+const HEADER = 0x1000;
+const SCRATCH = 31;
+const REGISTERS = Array.from({ length: 30 }, (_, i) => i + 1);
+const FLOATS = Array.from({ length: 32 }, (_, i) => i);
+/** Doublewords of a descriptor: record, entry, seed; then x, f and fcsr. */
+const DESCRIPTOR = { record: 0, entry: 1, seed: 2, x: 3, f: 35, fcsr: 67, words: 68 } as const;
+/** Doublewords of a record: x, f, fcsr, data. */
+const RECORD = { f: 32, fcsr: 64, data: 65, words: 65 + DATA_BYTES / 8 } as const;
+const [WRITE, EXIT] = [64, 93];
+
+const source = (count: number, descriptors: number, records: number): string => `
+        la      t0, current
+        li      t1, ${descriptors}
+        sd      t1, 0(t0)
+next:   la      t0, current
+        ld      s11, 0(t0)
+        li      t0, ${descriptors + count * DESCRIPTOR.words * 8}
+        beq     s11, t0, end
+        li      t0, ${AT.data}
+        li      t1, ${DATA_BYTES / 8}
+        ld      t2, ${8 * DESCRIPTOR.seed}(s11)
+        li      t3, 6364136223846793005
+1:      mul     t2, t2, t3
+        addi    t2, t2, 1442
+        srli    t4, t2, 29
+        xor     t4, t4, t2
+        sd      t4, 0(t0)
+        addi    t0, t0, 8
+        addi    t1, t1, -1
+        bnez    t1, 1b
+        mv      t6, s11
+        ld      t0, ${8 * DESCRIPTOR.fcsr}(t6)
+        csrw    fcsr, t0
+        ${FLOATS.map((i) => `fld f${i}, ${8 * (DESCRIPTOR.f + i)}(t6)`).join("; ")}
+        ${REGISTERS.map((i) => `ld x${i}, ${8 * (DESCRIPTOR.x + i)}(t6)`).join("; ")}
+        ld      t6, ${8 * DESCRIPTOR.entry}(t6)
+        jr      t6
+        .balign 2048
+done:   la      t6, current
+        ld      t6, 0(t6)
+        ld      t6, 0(t6)
+        ${REGISTERS.map((i) => `sd x${i}, ${8 * i}(t6)`).join("; ")}
+        ${FLOATS.map((i) => `fsd f${i}, ${8 * (RECORD.f + i)}(t6)`).join("; ")}
+        csrr    t0, fcsr
+        sd      t0, ${8 * RECORD.fcsr}(t6)
+        li      t0, ${AT.data}
+        li      t1, ${DATA_BYTES / 8}
+        addi    t2, t6, ${8 * RECORD.data}
+1:      ld      t3, 0(t0)
+        sd      t3, 0(t2)
+        addi    t0, t0, 8
+        addi    t2, t2, 8
+        addi    t1, t1, -1
+        bnez    t1, 1b
+        la      t0, current
+        ld      t1, 0(t0)
+        addi    t1, t1, ${8 * DESCRIPTOR.words}
+        sd      t1, 0(t0)
+        j       next
+end:    li      a0, 1
+        li      a1, ${records}
+        li      a2, ${8 * RECORD.words * count}
+1:      li      a7, ${WRITE}
+        ecall
+        blez    a0, 2f
+        add     a1, a1, a0
+        sub     a2, a2, a0
+        li      a0, 1
+        bnez    a2, 1b
+2:      li      a0, 0
+        li      a7, ${EXIT}
+        ecall
+        .balign 8
+current: .dword 0
+`;
+/** Where `done` is: the balance of the text before it. */
+const DONE = AT.ram + 0x800;
+
+/** The executable's memory, from `AT.ram` on, and where it leaves its records. */
+interface Executable {
+  readonly memory: Uint8Array<ArrayBuffer>;
+  readonly records: number;
+  readonly bytes: number;
+}
+
+function link(cases: readonly Case[]): Executable {
+  const memory = new Uint8Array(AT.data - AT.ram);
+  const view = new DataView(memory.buffer);
+  const descriptors = PROGRAMS;
+  let free = descriptors + cases.length * DESCRIPTOR.words * 8;
+  const text = assemble(source(cases.length, descriptors, AT.records), { base: AT.ram });
+  if (text.length > PROGRAMS - AT.ram) throw new RangeError(`The programs' runtime has ${text.length} bytes: too many`);
+  memory.set(text);
+  const put = (bits: number, length: number) => {
+    view.setUint16(free - AT.ram, bits, true);
+    if (length === 4) view.setUint16(free + 2 - AT.ram, bits >>> 16, true);
+    free += length;
+  };
+  cases.forEach((it, i) => {
+    const dword = (index: number, value: bigint) =>
+      view.setBigUint64(descriptors - AT.ram + 8 * (i * DESCRIPTOR.words + index), BigInt.asUintN(64, value), true);
+    dword(DESCRIPTOR.record, BigInt(AT.records + 8 * RECORD.words * i));
+    dword(DESCRIPTOR.entry, BigInt(free));
+    dword(DESCRIPTOR.seed, BigInt(it.seed));
+    for (let r = 0; r < 32; r++) {
+      dword(DESCRIPTOR.x + r, it.x?.[r] ?? 0n);
+      dword(DESCRIPTOR.f + r, it.f?.[r] ?? 0n);
+    }
+    dword(DESCRIPTOR.fcsr, BigInt(it.fcsr ?? 0));
+    for (const { bits, length } of it.code) put(bits, length);
+    const distance = DONE - free;
+    const high = distance + 0x800 >> 12;
+    put(encode("auipc", { rd: SCRATCH, imm: high << 12 }), 4);
+    put(encode("jalr", { rs1: SCRATCH, imm: distance - (high << 12) }), 4);
+    free = (free + 3 & -4) >>> 0;
+  });
+  return { memory, records: AT.records, bytes: 8 * RECORD.words * cases.length };
+}
+
+/** An ELF64 executable of one segment that may do everything. */
+function elf({ memory, records, bytes }: Executable): Uint8Array<ArrayBuffer> {
+  const file = new Uint8Array(HEADER + memory.length);
+  const view = new DataView(file.buffer);
+  file.set([0x7f, 0x45, 0x4c, 0x46, 2, 1, 1]);
+  view.setUint16(16, 2, true);
+  view.setUint16(18, 243, true);
+  view.setUint32(20, 1, true);
+  view.setBigUint64(24, BigInt(AT.ram), true);
+  view.setBigUint64(32, 64n, true);
+  view.setUint32(48, 5, true); // compressed instructions, double floats
+  view.setUint16(52, 64, true);
+  view.setUint16(54, 56, true);
+  view.setUint16(56, 1, true);
+  view.setUint32(64, 1, true);
+  view.setUint32(68, 7, true);
+  view.setBigUint64(72, BigInt(HEADER), true);
+  view.setBigUint64(80, BigInt(AT.ram), true);
+  view.setBigUint64(88, BigInt(AT.ram), true);
+  view.setBigUint64(96, BigInt(memory.length), true);
+  view.setBigUint64(104, BigInt(records + bytes - AT.ram), true);
+  view.setBigUint64(112, 4096n, true);
+  file.set(memory, HEADER);
+  return file;
+}
+
+/** Runs the programs on QEMU's user-mode emulator. */
+export async function programsOnQemu(cases: readonly Case[], cpu: string): Promise<Uint8Array<ArrayBuffer>> {
+  const folder = await Deno.makeTempDir({ prefix: "denovisor_differential_" });
+  try {
+    await Deno.writeFile(`${folder}/programs`, elf(link(cases)), { mode: 0o755 });
+    const { success, stdout, stderr } = await new Deno.Command("qemu-riscv64", {
+      args: ["-cpu", cpu, `${folder}/programs`],
+      stdin: "null",
+      signal: AbortSignal.timeout(60_000),
+    }).output();
+    if (!success) throw new Error(`qemu-riscv64: ${new TextDecoder().decode(stderr)}`);
+    return stdout.slice();
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+}
+
+/** Runs the programs in U-mode of the engine, up to their first call of a system. */
+export function programsHere(cases: readonly Case[], compiled: boolean): Uint8Array<ArrayBuffer> {
+  const executable = link(cases);
+  const { memory, records, bytes } = executable;
+  const ramSize = records + bytes - AT.ram + 2 ** 16 & -(2 ** 16);
+  const rig = new EngineRig({ ramSize, config: compiled ? { threshold: 1 } : { compiler: false } });
+  rig.ram.set(memory);
+  const trapped = AT.ram + ramSize - 4096;
+  rig.program(trapped, [encode("jal")]);
+  rig.hart.start({ pc: BigInt(AT.ram), mode: "M", registers: { mtvec: BigInt(trapped), mstatus: 0x6000n } });
+  rig.hart.set("pmpaddr15", -1n);
+  rig.hart.set("pmpcfg2", 0x1fn << 56n);
+  rig.hart.mode = 0;
+  rig.hart.contextChanged();
+  for (let rounds = 0; rig.hart.mode === 0; rounds++) {
+    if (rounds > 1000) throw new Error("The programs do not come to their end here");
+    rig.run(1_000_000);
+  }
+  if (rig.hart.get("mcause") !== 8n) {
+    throw new Error(`A program trapped with cause ${rig.hart.get("mcause")} at 0x${rig.hart.get("mepc").toString(16)}`);
+  }
+  return rig.ram.slice(records - AT.ram, records - AT.ram + bytes);
+}
+
+/** The first item in which a program's records differ. */
+export function programDifference(index: number, ours: Uint8Array, theirs: Uint8Array): string | undefined {
+  const at = 8 * RECORD.words * index;
+  const [a, b] = [ours, theirs].map((all) => new BigUint64Array(all.slice(at, at + 8 * RECORD.words).buffer));
+  const i = a.findIndex((value, n) => value !== b[n]);
+  if (i < 0) return undefined;
+  const name = i < RECORD.f
+    ? X_NAMES[i]
+    : i < RECORD.fcsr
+    ? F_NAMES[i - RECORD.f]
+    : i === RECORD.fcsr
+    ? "fcsr"
+    : `memory at 0x${(AT.data + 8 * (i - RECORD.data)).toString(16)}`;
+  return `${name}: 0x${a[i].toString(16)}, by QEMU 0x${b[i].toString(16)}`;
+}

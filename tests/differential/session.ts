@@ -1,0 +1,167 @@
+// A session of differential testing: rounds of cases of every family, on denovisor and on QEMU, until time or a difference ends it.
+
+import { Random } from "./body.ts";
+import { type Case, describe, Image, instructionsOf } from "./case.ts";
+import { type Difference, difference } from "./compare.ts";
+import type { Exception } from "./exceptions.ts";
+import { csrFields, csrSweep, csrValues, SWEEP } from "./families/csrs.ts";
+import { borders, canonical, MATRIX, permissions, protection } from "./families/pages.ts";
+import { traps, waits, words } from "./families/traps.ts";
+import { floats, integers, type Made, memory, program } from "./families/user.ts";
+import { type Peer, qemuPeer, runHere } from "./machines.ts";
+import { minimise } from "./minimise.ts";
+import { programDifference, programsHere, programsOnQemu } from "./programs.ts";
+import type { QemuCpu } from "./qemu_cpu.ts";
+
+type Make = (seed: number, made: Made) => Case;
+
+/** The families, and how many cases of each a round has. */
+const FAMILIES: readonly (readonly [Make, number])[] = [
+  [integers, 60],
+  [memory, 60],
+  [floats, 60],
+  [csrValues, 20],
+  [csrFields, 60],
+  [traps, 80],
+  [waits, 10],
+  [words, 100],
+  [borders, 80],
+  [canonical, 30],
+  [protection, 100],
+  [(seed) => csrSweep(seed % SWEEP, new Random(seed)), 48],
+  [(seed) => permissions(seed % MATRIX, new Random(seed)), 40],
+];
+const PROGRAMS = 100;
+/** A machine that takes longer with a smaller case has met an endless loop that its original has not. */
+const MINIMISING_SECONDS = 3;
+
+export interface SessionOptions {
+  readonly qemu: QemuCpu;
+  readonly seed: number;
+  readonly seconds: number;
+  /** Told of every round, and of differences. */
+  readonly log: (line: string) => void;
+  /** Whether it ends with the first difference. */
+  readonly stopAtDifference: boolean;
+}
+
+/** What a session did. */
+export interface SessionResult {
+  readonly rounds: number;
+  /** Cases by family. */
+  readonly cases: ReadonlyMap<string, number>;
+  /** Families by instruction, and by CSR number. */
+  readonly instructions: ReadonlyMap<string, ReadonlySet<string>>;
+  readonly csrs: ReadonlyMap<number, ReadonlySet<string>>;
+  /** How often each exception explained something. */
+  readonly exceptions: ReadonlyMap<Exception, number>;
+  /** Reproducers. */
+  readonly differences: readonly string[];
+}
+
+/** Runs a session. Equal seeds make equal cases, in the same order. */
+export async function runSession(options: SessionOptions): Promise<SessionResult> {
+  const session = new Session(options);
+  const end = performance.now() + options.seconds * 1000;
+  let rounds = 0;
+  do await session.round(rounds++); while (
+    performance.now() < end && !(options.stopAtDifference && session.differences.length)
+  );
+  return { rounds, ...session.result() };
+}
+
+class Session {
+  readonly differences: string[] = [];
+  readonly #cases = new Map<string, number>();
+  readonly #instructions = new Map<string, Set<string>>();
+  readonly #csrs = new Map<number, Set<string>>();
+  readonly #exceptions = new Map<Exception, number>();
+  readonly #theirs: Peer;
+
+  constructor(readonly options: SessionOptions) {
+    this.#theirs = qemuPeer(options.qemu.cpu);
+  }
+
+  result(): Omit<SessionResult, "rounds"> {
+    return {
+      cases: this.#cases,
+      instructions: this.#instructions,
+      csrs: this.#csrs,
+      exceptions: this.#exceptions,
+      differences: this.differences,
+    };
+  }
+
+  /** A round: the first one interpreted, the second one compiled, and so on. */
+  async round(number: number): Promise<void> {
+    const { seed, log, qemu } = this.options;
+    const compiled = number % 2 === 1;
+    const made = { may: qemu.has };
+    const started = performance.now();
+    let count = 0;
+    for (const [make, size] of FAMILIES) {
+      const first = seed + number * size;
+      const cases = Array.from({ length: size }, (_, i) => make(first + i, made));
+      for (const image of Image.of(cases)) await this.#compare(image, compiled);
+      count += size;
+    }
+    await this.#comparePrograms(seed + number * PROGRAMS, made, compiled);
+    const seconds = ((performance.now() - started) / 1000).toFixed(1);
+    log(`round ${number}, ${compiled ? "compiled" : "interpreted"}: ${count + PROGRAMS} cases in ${seconds} s`);
+  }
+
+  async #compare(image: Image, compiled: boolean): Promise<void> {
+    const ours: Peer = (image) => runHere(image, compiled);
+    const [a, b] = await Promise.all([ours(image), this.#theirs(image)]);
+    for (const placed of image.cases) {
+      this.#count(placed.case);
+      const used = (exception: Exception) =>
+        this.#exceptions.set(exception, (this.#exceptions.get(exception) ?? 0) + 1);
+      const found = difference(placed, a, b, undefined, used);
+      if (!found) continue;
+      const small = await minimise(
+        found,
+        (image) => runHere(image, compiled, MINIMISING_SECONDS),
+        qemuPeer(this.options.qemu.cpu, MINIMISING_SECONDS),
+      );
+      this.#report(small, compiled);
+      if (this.options.stopAtDifference) return;
+    }
+  }
+
+  #report({ placed, item, ours, theirs }: Difference, compiled: boolean): void {
+    const values = `0x${ours.toString(16)} ${compiled ? "compiled" : "interpreted"}, by QEMU 0x${theirs.toString(16)}`;
+    const text = `${item} is ${values}\n${describe(placed)}`;
+    this.differences.push(text);
+    this.options.log(text);
+  }
+
+  async #comparePrograms(first: number, made: Made, compiled: boolean): Promise<void> {
+    const cases = Array.from({ length: PROGRAMS }, (_, i) => program(first + i, made));
+    const theirs = await programsOnQemu(cases, this.options.qemu.cpu);
+    const ours = programsHere(cases, compiled);
+    for (const [i, each] of cases.entries()) {
+      this.#count(each);
+      const found = programDifference(i, ours, theirs);
+      if (!found) continue;
+      const [image] = Image.of([each]);
+      const text = `${found}\n${describe(image.cases[0])}`;
+      this.differences.push(text);
+      this.options.log(text);
+    }
+  }
+
+  #count(it: Case): void {
+    const { family } = it;
+    this.#cases.set(family, (this.#cases.get(family) ?? 0) + 1);
+    const note = <K>(map: Map<K, Set<string>>, key: K) => {
+      const families = map.get(key);
+      if (families) families.add(family);
+      else map.set(key, new Set([family]));
+    };
+    for (const name of instructionsOf(it)) note(this.#instructions, name);
+    for (const { bits } of it.code) {
+      if ((bits & 0x7f) === 0x73 && bits >> 12 & 3) note(this.#csrs, bits >>> 20);
+    }
+  }
+}

@@ -19,7 +19,8 @@ const MEMORY = /^(c\.)?(l[bhwd]u?|s[bhwd]|fl[wd]|fs[wd])(sp)?$/;
 const ATOMIC = /^amo/;
 const PAIRED = /^(lr|sc)\./;
 const JUMP = /^(c\.)?(jalr|jr)$/;
-const NEEDY = /^(jalr|sc\.[wd])$/;
+/** What needs the result of the instruction before it, or that instruction. */
+const NEEDY = /^(jalr|c\.jr|c\.jalr|sc\.[wd])$/;
 const SYSTEM = /^(csr|ecall|ebreak|[ms]ret|wfi|pause|fence|sfence|sinval|c\.ebreak)/;
 
 type AnyRow = Row | CompressedRow;
@@ -104,7 +105,14 @@ export class Body {
       }
       if (this.#wheel.includes("branch") && this.random.chance(40)) { // a jump by a register, a little ahead
         push("auipc", { rd: 5 });
-        push("jalr", { rd: this.#destination(), rs1: 5, imm: 8 });
+        const compressed = this.random.pick([undefined, "c.jr", "c.jalr"]);
+        if (compressed) {
+          push("addi", { rd: 5, rs1: 5, imm: 10 });
+          const row = INSTRUCTIONS.compressed.find(({ name }) => name === compressed)!;
+          code.push({ row, fields: parseBits(row.bits).fields.has("rd") ? { rd: 5 } : { rs1: 5 }, length: 2 });
+        } else {
+          push("jalr", { rd: this.#destination(), rs1: 5, imm: 8 });
+        }
         continue;
       }
       const row = this.random.pick(this.#rows[this.random.pick(this.#wheel)]!);
@@ -118,9 +126,11 @@ export class Body {
     }
     const places = [0];
     for (const { length } of code) places.push(places.at(-1)! + length);
+    const needy = new Set(code.flatMap(({ row }, i) => NEEDY.test(row.name) ? [i - 1, i] : []));
     return code.map(({ row, fields, length, target }, i) => {
       // Not to between an instruction and the one that needs its result.
-      const to = target !== undefined && target > i && NEEDY.test(code[target]?.row.name ?? "") ? target + 1 : target;
+      let to = target;
+      while (to !== undefined && to > i && needy.has(to)) to++;
       const imm = to === undefined ? fields : { ...fields, imm: places[Math.min(to, code.length)] - places[i] };
       return { bits: putFields(encodings.get(row)!, imm), length };
     });

@@ -124,12 +124,15 @@ export const EXCEPTIONS: readonly Exception[] = [
     quote:
       "Table 14: “6 Store/AMO address misaligned; 7 Store/AMO access fault; 15 Store/AMO page fault”; 10.3.1: “AMOs " +
       "never raise load page-fault exceptions.”",
-    explains: (it) => isItem(it, "cause") && atomicFault(it),
+    explains: (it) => {
+      if (isItem(it, "cause")) return atomicFault(it);
+      return readOf("scause", it) && STORE_FAULTS.includes(Number(it.ours)) && LOAD_FAULTS.includes(Number(it.theirs));
+    },
   },
   {
     name: "atomic memory operations fault as loads, whose faults are delegated otherwise",
     kind: "wrong",
-    quote: "Table 14, as above",
+    quote: "Table 14: “7 Store/AMO access fault”",
     ends: true,
     explains: (it) => inLog(it.name)?.[1] === "to" && atomicFault(it),
   },
@@ -240,6 +243,21 @@ export const EXCEPTIONS: readonly Exception[] = [
       const trap = inLog(name)?.[0];
       return trap !== undefined && mode === MODE.S && (status & SUM) !== 0n &&
         other(`${trap} cause`) === BigInt(CAUSE.fetchPage);
+    },
+  },
+  {
+    name: "an atomic memory operation that faults behind its translation leaves D clear",
+    kind: "wrong",
+    quote:
+      "10.3.2, step 7: “…set pte.a to 1 and, if the original memory access is a store, also set pte.d to 1.” The " +
+      "access itself comes afterwards.",
+    explains: ({ name, placed, ours, theirs, other }) => {
+      if (!placed.case.writes?.some(([at]) => name === `memory at 0x${at.toString(16)}`)) return false;
+      const traps = Array.from({ length: Number(other("traps")) }, (_, i) => `trap ${i}`);
+      const faulted = traps.some((trap) =>
+        other(`${trap} cause`) === BigInt(CAUSE.storeAccess) && at(placed, other(`${trap} epc`))?.name.startsWith("amo")
+      );
+      return faulted && [D, A | D].some((bits) => (theirs | bits) === ours);
     },
   },
 ];

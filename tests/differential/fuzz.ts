@@ -32,6 +32,7 @@ const { rounds, cases, exceptions, differences } = await runSession({
   qemu,
   seed,
   seconds,
+  least: 1,
   log: console.log,
   stopAtDifference: false,
 });

@@ -28,8 +28,11 @@ const FAMILIES: readonly (readonly [Make, number])[] = [
   [borders, 80],
   [canonical, 30],
   [protection, 100],
-  [(seed) => csrSweep(seed % SWEEP, new Random(seed)), 48],
-  [(seed) => permissions(seed % MATRIX, new Random(seed)), 40],
+];
+/** What is tried as a whole, each number of cases with other random. */
+const MATRICES: readonly (readonly [(index: number, random: Random) => Case, number])[] = [
+  [csrSweep, SWEEP],
+  [permissions, MATRIX],
 ];
 const PROGRAMS = 100;
 /** A machine that takes longer with a smaller case has met an endless loop that its original has not. */
@@ -39,6 +42,10 @@ export interface SessionOptions {
   readonly qemu: QemuCpu;
   readonly seed: number;
   readonly seconds: number;
+  /** Rounds that are made even if the time is over. */
+  readonly least: number;
+  /** Whether it begins with what is tried as a whole; default: yes. */
+  readonly matrices?: boolean;
   /** Told of every round, and of differences. */
   readonly log: (line: string) => void;
   /** Whether it ends with the first difference. */
@@ -59,14 +66,17 @@ export interface SessionResult {
   readonly differences: readonly string[];
 }
 
-/** Runs a session. Equal seeds make equal cases, in the same order. */
+/**
+ * Runs a session: first all that is tried as a whole, then rounds, `least` of them whatever the time. Equal seeds make
+ * equal cases, in the same order.
+ */
 export async function runSession(options: SessionOptions): Promise<SessionResult> {
   const session = new Session(options);
   const end = performance.now() + options.seconds * 1000;
+  const done = () => options.stopAtDifference && session.differences.length > 0;
+  if (options.matrices ?? true) await session.everything();
   let rounds = 0;
-  do await session.round(rounds++); while (
-    performance.now() < end && !(options.stopAtDifference && session.differences.length)
-  );
+  while (!done() && (rounds < options.least || performance.now() < end)) await session.round(rounds++);
   return { rounds, ...session.result() };
 }
 
@@ -90,6 +100,18 @@ class Session {
       exceptions: this.#exceptions,
       differences: this.differences,
     };
+  }
+
+  /** All accesses to CSRs, and all permissions of pages. */
+  async everything(): Promise<void> {
+    const { seed, log } = this.options;
+    for (const [make, size] of MATRICES) {
+      const started = performance.now();
+      const cases = Array.from({ length: size }, (_, i) => make(i, new Random(seed + i)));
+      for (const image of Image.of(cases)) await this.#compare(image, false);
+      const seconds = ((performance.now() - started) / 1000).toFixed(1);
+      log(`${cases[0].family}: ${size} cases in ${seconds} s`);
+    }
   }
 
   /** A round: the first one interpreted, the second one compiled, and so on. */

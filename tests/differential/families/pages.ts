@@ -109,8 +109,10 @@ export function permissions(number: number, random: Random): Case {
   for (let i = 0; i < 64; i++) {
     let leaf = entry(frame, block * 64 + i);
     if (random.chance(24)) leaf |= 1n << BigInt(54 + random.below(10)); // reserved, or of extensions that are not there
-    // Elsewhere; of superpages, perhaps misaligned. QEMU makes an AMO of a load and a store, and sets only A where nothing is.
-    if (kind !== "atomic" && random.chance(24)) leaf ^= 1n << BigInt(10 + random.below(28));
+    // Where nothing is, or a superpage that is not aligned. (An AMO is made of a load and a store by QEMU, which sets only
+    // A where nothing is.)
+    const stray = level > 0 && random.chance(2) ? random.below(9 * level) : 24 + random.below(20);
+    if (kind !== "atomic" && random.chance(24)) leaf ^= 1n << BigInt(10 + stray);
     else if (random.chance(8)) leaf |= 3n << 8n; // for software
     tables.map(first + BigInt(i) * size, leaf, level);
   }
@@ -164,7 +166,7 @@ export function borders(seed: number): Case {
     code.push(name[0] === "l" ? instruction(name, { rd, rs1: at }) : instruction(name, { rs1: at, rs2: rd }));
     if (random.chance(8)) code.push(instruction("fld", { fd: 1, rs1: at }), instruction("fsd", { fs2: 1, rs1: at }));
   }
-  // `addi a4, a4, 1` across the border, then `c.jr ra`; the data is what the code was.
+  // `addi a4, a4, 1` across the border, then `c.jr ra`.
   const border = instruction("addi", { rd: 14, rs1: 14, imm: 1 }).bits;
   const [before, behind] = frames.map((frame) => AT.data + frame * PAGE);
   const writes: [number, bigint][] = [
@@ -173,7 +175,7 @@ export function borders(seed: number): Case {
     [behind, 0x8082_0000n | BigInt(border >>> 16)],
   ];
   x[28] = first + BigInt(PAGE - random.pick([2, 2, 4, 6]));
-  code.splice(random.below(2) * code.length, 0, instruction("jalr", { rd: 1, rs1: 28 }));
+  code.unshift(instruction("jalr", { rd: 1, rs1: 28 })); // before stores make something else of it
   return {
     family: "page borders",
     seed,

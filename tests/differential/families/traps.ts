@@ -68,16 +68,19 @@ function piece(random: Random, may: Made["may"]): Instruction[] {
       ];
     }
     case 5:
-      return plain(random.pick(["sfence.vma", "sinval.vma", "sfence.w.inval", "sfence.inval.ir", "fence", "fence.i"]));
+      return plain(
+        random.pick(["sfence.vma", "sinval.vma", "sfence.w.inval", "sfence.inval.ir", "fence", "fence.i", "pause"]),
+      );
     case 6:
     case 7: {
       const name = random.pick(["sstatus", "sie", "sip", "sscratch", "mie", "mip", "mideleg", "mstatus"]);
+      const immediate = /status$/.test(name) ? 31 : 10; // the interrupts there are
       const how = name === "mstatus" ? random.pick(["csrrsi", "csrrci"]) : random.pick(["csrrs", "csrrc", "csrrsi"]);
       return [
         instruction(how, {
           rd,
           csr: csr(name),
-          rs1: how.endsWith("i") ? random.below(32) : name === "sstatus" ? STATUS : value,
+          rs1: how.endsWith("i") ? random.below(32) & immediate : name === "sstatus" ? STATUS : value,
         }),
       ];
     }

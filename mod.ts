@@ -54,7 +54,12 @@ export interface Machine extends AsyncDisposable {
   stats(): Record<string, number>;
   /** A hash over RAM, CPUs, devices and pending events: two runs that agree in it are in the same state. */
   stateHash(): Promise<string>;
-  /** The flattened device tree that the guest was given. */
+  /**
+   * Numbers of the pages of RAM, of 4 KiB, that guest or devices have written since the last call, in order; the first
+   * call may give all of them.
+   */
+  collectDirty(): number[];
+  /** The flattened device tree that the guest was given; empty where the board has none. */
   deviceTree(): Uint8Array;
 }
 
@@ -97,14 +102,19 @@ export const BUILT_IN_PLUGINS: Builtins = {
   null_stream: () => import("./plugins/null_stream.ts"),
   random_entropy: () => import("./plugins/random_entropy.ts"),
   stdio_console: () => import("./plugins/stdio_console.ts"),
+  kvm: () => import("./plugins/kvm/engine.ts"),
+  pc_micro: () => import("./plugins/pc_micro/board.ts"),
   riscv: () => import("./plugins/riscv/engine.ts"),
   riscv_virt: () => import("./plugins/riscv_virt/board.ts"),
 };
 
+/** The engines among them, best first: what `engine: "auto"` chooses from. */
+export const ENGINES: readonly string[] = ["kvm", "riscv"];
+
 /** Creates a hypervisor. `host` replaces the port to the host, e.g. by one with a fake clock. */
 export function createHypervisor(options: { readonly host?: Host } = {}): Hypervisor {
   const host = options.host ?? createWebHost(async (specifier) => (await import(specifier)).default);
-  return new CoreHypervisor(host, BUILT_IN_PLUGINS);
+  return new CoreHypervisor(host, BUILT_IN_PLUGINS, ENGINES);
 }
 
 /**
@@ -209,6 +219,10 @@ class WebMachine implements Machine {
 
   stateHash(): Promise<string> {
     return this.#core.stateHash();
+  }
+
+  collectDirty(): number[] {
+    return this.#core.collectDirty();
   }
 
   deviceTree(): Uint8Array {

@@ -6,13 +6,13 @@ import { numberOf, type Option, type Parsed, UsageError } from "./options.ts";
 
 /** The options that describe one machine. */
 export const MACHINE_OPTIONS: readonly Option[] = [
-  { name: "kernel", value: "FILE", text: "a Linux Image, an ELF or a flat binary, entered in S-mode" },
+  { name: "kernel", value: "FILE", text: "a Linux Image or bzImage, an ELF or a flat binary" },
   { name: "initrd", value: "FILE", text: "the kernel's first file system" },
   { name: "append", value: "TEXT", text: "the kernel's command line" },
   { name: "bios", value: "FILE", text: "firmware, entered in M-mode at the reset vector" },
   { name: "image", value: "NAME", text: "kernel and initrd of a pulled image (see denovisor images)" },
   { name: "memory", value: "SIZE", text: "RAM, such as 512M or 1G; default 256M" },
-  { name: "cpus", value: "N", text: "harts; default 1" },
+  { name: "cpus", value: "N", text: "CPUs; default 1" },
   { name: "disk", value: "FILE[,ro]", many: true, text: "a raw file as a virtio disk; ro: read-only" },
   { name: "net", value: "none|hub:NAME", many: true, text: "a virtio network card on a hub; default none" },
   { name: "serial", value: "stdio|null|file:PATH", text: "where the serial port leads; default stdio" },
@@ -25,7 +25,7 @@ export const MACHINE_OPTIONS: readonly Option[] = [
   {
     name: "engine",
     value: "SPECIFIER[,JSON]",
-    text: "what runs the guest's instructions, and its config; default riscv",
+    text: "what runs the guest's code: auto (the default), or one of denovisor engines, and its config",
   },
   { name: "clock", value: "host|instructions", text: "virtual time by the host's clock or by instructions executed" },
 ];

@@ -30,6 +30,7 @@ export async function dtbCommand(args: readonly string[]): Promise<number> {
   if (machines.length > 1) throw new UsageError(`--config describes ${machines.length} machines: dtb takes one`);
   await using machine = await createMachine(unplugged(machines[0]), { base: workingDirectory() });
   const blob = machine.deviceTree();
+  if (!blob.length) throw new UsageError("This machine has no device tree: its board tells guests in another way");
   const output = parsed.one("output");
   if (output === undefined) console.log(formatTree(decodeTree(blob)).trimEnd());
   else await Deno.writeFile(output, blob);

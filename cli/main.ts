@@ -1,4 +1,4 @@
-// The command line: `denovisor run|images|devices|fuzz|dtb|version|help`.
+// The command line: `denovisor run|images|devices|engines|fuzz|dtb|version|help`.
 
 import config from "../deno.json" with { type: "json" };
 import { report } from "./errors.ts";
@@ -21,6 +21,10 @@ const COMMANDS: Readonly<Record<string, Command>> = {
     about: "list the built-in plugins and their options",
     load: async () => (await import("./devices.ts")).devicesCommand,
   },
+  engines: {
+    about: "say which engines work on this host, and why others do not",
+    load: async () => (await import("./engines.ts")).enginesCommand,
+  },
   fuzz: {
     about: "look for what a hostile guest could do to a device",
     load: async () => (await import("./fuzz.ts")).fuzzCommand,
@@ -29,7 +33,7 @@ const COMMANDS: Readonly<Record<string, Command>> = {
 };
 
 const HELP: Help = {
-  about: "A hypervisor for RISC-V Linux that runs inside Deno; every device is a plugin.",
+  about: "A hypervisor for Linux that runs inside Deno; every device is a plugin.",
   usage: ["COMMAND [options]", "COMMAND --help"],
   table: [
     ...Object.entries(COMMANDS).map(([name, { about }]) => [name, about] as const),

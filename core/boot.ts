@@ -14,13 +14,15 @@ import {
 
 /** What booting needs. */
 export interface BootOptions {
-  readonly host: Pick<Host, "resolve" | "readFile">;
+  readonly host: Pick<Host, "resolve" | "readFile" | "entropy">;
   readonly base: string | undefined;
   readonly files: CheckedDescription["boot"];
   readonly board: Board;
   readonly engine: Engine;
   readonly memory: GuestMemory;
   readonly devices: BootContext["devices"];
+  /** Whether the same run is to come again: then nothing random of the host's may get in. */
+  readonly deterministic: boolean;
 }
 
 /** Reads the boot files. */
@@ -34,7 +36,7 @@ export async function readBootFiles(options: Pick<BootOptions, "host" | "base" |
  * it takes those that are `ahead`.
  */
 export function bootLoader(options: BootOptions, ahead: Promise<BootFiles>): () => Promise<Bytes> {
-  const { board, engine, memory, devices } = options;
+  const { board, engine, memory, devices, host, deterministic } = options;
   let first: Promise<BootFiles> | undefined = ahead;
   const write = (at: number, bytes: Bytes): void => {
     try {
@@ -47,14 +49,20 @@ export function bootLoader(options: BootOptions, ahead: Promise<BootFiles>): () 
       );
     }
   };
+  const entropy = (length: number): Bytes => {
+    const bytes = new Uint8Array(length);
+    host.entropy(bytes);
+    return bytes;
+  };
   return async () => {
     const files = await (first ?? readBootFiles(options));
     first = undefined;
-    const context = {
+    const context: BootContext = {
       engine,
       files,
       write,
       devices,
+      entropy: deterministic ? undefined : entropy,
       timebase: board.timebase,
     };
     board.boot(context);

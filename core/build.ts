@@ -47,7 +47,13 @@ export interface BuildOptions {
 /** Builds a machine, paused before its first instruction. Throws one clear sentence for everything wrong. */
 export async function buildMachine(description: MachineDescription, options: BuildOptions): Promise<Machine> {
   const { hypervisor, base, plugins } = options;
-  const plan = await planMachine(description, { registry: hypervisor.registry, base, plugins });
+  const plan = await planMachine(description, {
+    registry: hypervisor.registry,
+    host: hypervisor.host,
+    engines: hypervisor.engines,
+    base,
+    plugins,
+  });
   const assembly = new Assembly(plan, options);
   try {
     const machine = await assembly.build();
@@ -148,6 +154,7 @@ class Assembly {
       engine,
       memory,
       devices: placed,
+      deterministic: this.#deterministic,
     }, files);
     const tree = await boot();
     this.#devices.refresh();
@@ -243,6 +250,7 @@ class Assembly {
       ram: { base: board.ramBase, size: description.memory, shared: description.sharedMemory },
       harts: description.cpus,
       bus: this.#bus,
+      ports: board.ports,
       clock: this.#alarms.clock(definition.name),
       timebase: board.timebase,
       deterministic: this.#deterministic,
@@ -333,6 +341,8 @@ class Assembly {
       throw new TypeError(`Cannot wire interrupts: wanted one interrupt controller, got ${names}`);
     }
     const [only] = controllers;
+    const { controller } = this.#engine!;
+    if (controller) this.#interrupts.attach(`the engine ${this.#plan.engine.definition.name}`, controller);
     if (only) this.#interrupts.attach(only.planned.name, only.device.controller!);
   }
 }

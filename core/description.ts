@@ -1,5 +1,6 @@
 // A machine's description: checked as plain data before anything is loaded.
 
+import { AUTO } from "./engines.ts";
 import type { Bytes, DeviceDescription, MachineDescription, Plain, PluginUse } from "./plugin.ts";
 import { boolean, byteSize, integer, list, object, oneOf, optional, type Schema, show, string } from "./schema.ts";
 
@@ -77,7 +78,7 @@ const memory: Schema<number> = {
 
 const description = object({
   name: optional(string, "machine"),
-  engine: optional(pluginOrName, { use: "riscv" }),
+  engine: optional(pluginOrName, { use: AUTO }),
   board: optional(pluginOrName),
   memory: optional(memory, 256 * MIB),
   cpus: optional(integer({ min: 1, max: 32 }), 1),

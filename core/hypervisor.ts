@@ -49,7 +49,8 @@ export class Hypervisor implements AsyncDisposable {
   readonly #machines = new Set<AsyncDisposable>();
   #disposed = false;
 
-  constructor(host: Host, builtins: Builtins) {
+  /** `engines` names the engines to choose from where a description names none, best first. */
+  constructor(host: Host, builtins: Builtins, readonly engines: readonly string[]) {
     this.host = host;
     this.registry = new Registry(host, builtins);
     this.turns = new Turns(host);

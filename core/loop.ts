@@ -54,6 +54,7 @@ export class Loop {
         if (end) return end;
       }
     } finally {
+      await this.#parts.engine.pause?.();
       time.stop();
       this.#lived.stop();
     }
@@ -93,6 +94,9 @@ export class Loop {
     if (time instanceof InstructionTime) {
       budget = Math.min(this.#pace.budget(Infinity), Math.max(1, Math.ceil(ahead / NANOS_PER_INSTRUCTION)));
       requests.quantumEnds = now + budget * NANOS_PER_INSTRUCTION;
+    } else if (engine.concurrent) {
+      budget = Infinity;
+      requests.quantumEnds = now + ahead;
     } else {
       budget = this.#pace.budget(ahead);
       requests.quantumEnds = now + this.#pace.nanos(budget);
@@ -103,7 +107,7 @@ export class Loop {
       this.#pace.measured(engine.retired - before, ended - started);
       return [exit, ended];
     };
-    const exit = engine.run(budget);
+    const exit = engine.run(budget, ahead);
     return exit instanceof Promise ? exit.then(finish) : finish(exit);
   }
 

@@ -121,6 +121,17 @@ export class Machine implements AsyncDisposable {
     return { ...engine.stats?.(), instructions: engine.retired, nanoseconds: time.now };
   }
 
+  /**
+   * Numbers of the pages of RAM, of 4 KiB, that the guest or a device has written since the last call, in order. The
+   * first call may give all of them. Memory that a device still has on loan counts when it is given back.
+   */
+  collectDirty(): number[] {
+    if (this.#disposal) throw this.#refusal("collect the dirty pages of");
+    const { engine, memory } = this.#parts;
+    const pages = new Set([...engine.collectDirty(), ...memory.collectDirty()]);
+    return [...pages].sort((a, b) => a - b);
+  }
+
   /** A hash over RAM, CPUs, devices, alarms and pending completions. A running machine pauses for it. */
   async stateHash(): Promise<string> {
     if (this.#status === "disposed") throw this.#refusal("hash");

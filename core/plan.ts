@@ -1,6 +1,7 @@
 // The plan of a machine: its plugins found and their configurations checked, before anything is opened.
 
 import { checkDescription, type CheckedDescription } from "./description.ts";
+import { AUTO, chooseEngine, type EngineChoice } from "./engines.ts";
 import type {
   BackendDefinition,
   Board,
@@ -8,10 +9,8 @@ import type {
   DeviceDescription,
   EngineDefinition,
   MachineDescription,
-  PluginDefinition,
   PluginUse,
 } from "./plugin.ts";
-import type { Registry } from "./registry.ts";
 
 /** A back end to open. */
 export interface PlannedBackend {
@@ -40,11 +39,7 @@ export interface Plan {
 }
 
 /** Where plugins are looked for. */
-export interface PlanOptions {
-  readonly registry: Registry;
-  readonly plugins?: Readonly<Record<string, PluginDefinition>>;
-  readonly base?: string;
-}
+export type PlanOptions = EngineChoice;
 
 /** The services of core's own that a device may need; every other one comes from a back end. */
 export const CORE_SERVICES: readonly string[] = ["irq", "dma", "clock", "inbox", "cpus", "power", "wallTime"];
@@ -55,7 +50,8 @@ export async function planMachine(value: MachineDescription, options: PlanOption
   const { registry, plugins, base } = options;
   const place = (path: string) => ({ path, plugins, base });
 
-  const engine = await registry.find("engine", description.engine.use, place("machine.engine"));
+  const use = description.engine.use === AUTO ? await chooseEngine(description, options) : description.engine;
+  const engine = await registry.find("engine", use.use, place("machine.engine"));
   const boardUse = description.board ?? { use: engine.defaultBoard };
   const boardDefinition = await registry.find("board", boardUse.use, place("machine.board"));
   if (!engine.architectures.includes(boardDefinition.architecture)) {
@@ -85,7 +81,7 @@ export async function planMachine(value: MachineDescription, options: PlanOption
 
   return {
     description,
-    engine: { definition: engine, config: engine.config.parse(description.engine.config ?? {}, "engine") },
+    engine: { definition: engine, config: engine.config.parse(use.config ?? {}, "engine") },
     boardName: boardDefinition.name,
     board,
     devices: nameDevices(loaded, [engine.name, boardDefinition.name]),

@@ -51,6 +51,8 @@ export interface BootContext {
   readonly files: BootFiles;
   /** Copies into guest RAM; throws a `RangeError` outside of it. */
   write(at: Address, bytes: Bytes): void;
+  /** So many random bytes, for a guest that has no source of its own yet; absent under the instruction clock. */
+  entropy?(length: number): Bytes;
   /** All devices, placed. */
   readonly devices: readonly (Omit<Placeable, "irq"> & Placement & { readonly tree?: DeviceTreePart })[];
   /** Ticks a second of the architecture's timer. */
@@ -61,6 +63,8 @@ export interface BootContext {
 export interface Board {
   /** RAM's first address. */
   readonly ramBase: Address;
+  /** Where on the bus I/O ports begin: port p is the register at `ports + p`. Absent where there are none. */
+  readonly ports?: Address;
   /** Ticks a second of the architecture's timer. */
   readonly timebase: number;
   /** Devices every machine of this board has, unless the description names one of the same plugin. */
@@ -82,7 +86,7 @@ export interface Board {
   ): Firmware;
   /** Loads the boot files and starts the first hart(s). Throws with one clear sentence. */
   boot(context: BootContext): void;
-  /** The machine's description for the guest (an FDT blob), as `boot` would place it. */
+  /** The machine's description for the guest (an FDT blob), as `boot` would place it; empty where guests read none. */
   describe(context: BootContext): Bytes;
 }
 
@@ -92,6 +96,8 @@ export interface BoardDefinition<C = unknown> extends PluginHead<"board"> {
   readonly architecture: string;
   /** Checks its configuration. */
   readonly config: Schema<C>;
+  /** Whether a boot file is for machines of this board; for the choice of an engine where the description names none. */
+  takes?(file: Bytes): boolean;
   /** Makes the board of one machine. */
   create(context: { config: C; harts: number; ramSize: number; bios: boolean; bootargs?: string }): Board;
 }

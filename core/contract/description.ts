@@ -26,7 +26,7 @@ export interface DeviceDescription extends PluginUse {
 export interface MachineDescription {
   /** For messages and for devices that have to differ between machines; default `"machine"`. */
   readonly name?: string;
-  /** Default `"riscv"`. */
+  /** Default `"auto"`: `kvm` where it works and the kernel (or the board) is for it, else `riscv`. */
   readonly engine?: string | PluginUse;
   /** Default: the engine's. */
   readonly board?: string | PluginUse;

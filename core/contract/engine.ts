@@ -1,9 +1,9 @@
 // What executes guest code: RAM, harts, and how they are run.
 
 import type { Schema } from "../schema.ts";
-import type { PluginHead } from "./device.ts";
+import type { Device, PluginHead } from "./device.ts";
 import type { Clock, Power } from "./services.ts";
-import type { Address, Bytes, Plain, Width } from "./values.ts";
+import type { Address, Bytes, Nanos, Plain, Width } from "./values.ts";
 
 /** Guest RAM: `size` bytes of `buffer` from `offset` on, seen by the guest at `base`. All are multiples of 4096. */
 export interface Ram {
@@ -68,8 +68,20 @@ export interface Engine {
   readonly retired: number;
   /** Facts for boards and device trees, e.g. the ISA string. */
   readonly description: Readonly<Record<string, Plain>>;
-  /** Runs at most `instructions` more. Waiting harts are looked at again at each call. */
-  run(instructions: number): Exit | Promise<Exit>;
+  /**
+   * Whether the CPUs run beside the caller's thread, from the first `run` up to `pause`: `run` then serves their
+   * accesses, goes by time instead of instructions, and never says that they wait.
+   */
+  readonly concurrent?: boolean;
+  /** An interrupt controller of the engine's own, to which the devices' lines are wired. */
+  readonly controller?: Device["controller"];
+  /**
+   * Runs at most `instructions` more; the machine's next event is `nanos` away. Waiting harts are looked at again at
+   * each call.
+   */
+  run(instructions: number, nanos?: Nanos): Exit | Promise<Exit>;
+  /** Settles when all CPUs stand still and nothing of an access is left over; `run` lets them go on. */
+  pause?(): Promise<void>;
   /**
    * Makes a running `run` return soon. From inside a call of the engine's (bus, clock, firmware) it returns right after
    * the instruction that made the call: the instruction clock counts on it.
@@ -90,10 +102,15 @@ export interface Engine {
    * The board calls it before it starts the harts; `reset` forgets it.
    */
   htif?(tohost: Address, fromhost?: Address): void;
+  /**
+   * Stores of these values to a register only tell its device to look: a guest whose CPUs run by themselves need not
+   * wait for it, and several may become one. The board calls it before it starts the harts; `reset` forgets it.
+   */
+  notify?(at: Address, width: Width, values: readonly number[]): void;
   /** Counters for people: instructions, misses, exits by cause… */
   stats?(): Record<string, number>;
   /** Frees what it holds. */
-  dispose(): void;
+  dispose(): void | Promise<void>;
 }
 
 /** What calls of firmware (SBI, PSCI) the engine hands to the board. */
@@ -112,6 +129,8 @@ export interface EngineContext<C> {
   readonly harts: number;
   /** Device registers. */
   readonly bus: EngineBus;
+  /** Where on the bus the architecture's I/O ports begin, if the board has any: port p is the register at `ports + p`. */
+  readonly ports?: Address;
   /** Virtual time, and alarms such as a hart's timer. */
   readonly clock: Clock;
   /** Ticks a second of the architecture's timer. */
@@ -132,10 +151,12 @@ export interface EngineDefinition<C = unknown> extends PluginHead<"engine"> {
   readonly architectures: readonly string[];
   /** The board used when the description names none. */
   readonly defaultBoard: string;
+  /** Whether it counts instructions, as the instruction clock wants. */
+  readonly counts?: boolean;
   /** Checks its configuration. */
   readonly config: Schema<C>;
-  /** Whether this host can run it, and why not. */
-  probe(): Promise<{ usable: true } | { usable: false; why: string }>;
+  /** Whether this host can run it, with what people should know of it, or why not. It asks for no permission. */
+  probe(): Promise<{ usable: true; note?: string } | { usable: false; why: string }>;
   /** Makes the CPUs and the RAM of one machine, harts stopped. */
   open(context: EngineContext<C>): Engine | Promise<Engine>;
 }

@@ -261,6 +261,7 @@ const riscv: EngineDefinition<Config> = defineEngine({
   name: "riscv",
   architectures: ["riscv64"],
   defaultBoard: "riscv_virt",
+  counts: true,
   config: object({
     codeCache: optional(byteSize, 40 * 2 ** 20),
     mmu: optional(oneOf("sv39", "sv48", "sv57"), "sv39"),
@@ -268,7 +269,7 @@ const riscv: EngineDefinition<Config> = defineEngine({
     threshold: optional(integer({ min: 1, max: 2 ** 30 }), 4000),
     compiledCode: optional(byteSize, 32 * 2 ** 20),
   }),
-  probe: () => Promise.resolve({ usable: true }),
+  probe: () => Promise.resolve({ usable: true, note: "needs no permission" }),
   open: (context) => new RiscvEngine(context),
 });
 export default riscv;

@@ -40,7 +40,7 @@ export class FakeHart implements Hart {
   }
 }
 
-/** RAM from 0x80000000 on and stopped harts. */
+/** RAM, from 0x80000000 on unless told otherwise, and stopped harts. */
 export class FakeEngine implements Engine {
   readonly ram: Ram;
   readonly harts: readonly FakeHart[];
@@ -49,8 +49,8 @@ export class FakeEngine implements Engine {
   /** What `htif` was given. */
   watched?: { tohost: Address; fromhost?: Address };
 
-  constructor(ramSize: number, harts = 1) {
-    this.ram = { buffer: new ArrayBuffer(ramSize), offset: 0, base: 0x8000_0000, size: ramSize };
+  constructor(ramSize: number, harts = 1, base: Address = 0x8000_0000) {
+    this.ram = { buffer: new ArrayBuffer(ramSize), offset: 0, base, size: ramSize };
     this.harts = Array.from({ length: harts }, () => new FakeHart());
   }
 

@@ -1,0 +1,61 @@
+// The choice of an engine where a description leaves it open: the first that works here and is for what is to boot.
+
+import type { CheckedDescription } from "./description.ts";
+import type { Bytes, EngineDefinition, Host, PluginDefinition, PluginUse } from "./plugin.ts";
+import type { Registry } from "./registry.ts";
+
+/** The engine's name that stands for a choice. */
+export const AUTO = "auto";
+
+/** What the choice is made from. */
+export interface EngineChoice {
+  readonly registry: Registry;
+  readonly host: Pick<Host, "resolve" | "readFile">;
+  /** Names of engines, best first. The last one is taken where no other is fit. */
+  readonly engines: readonly string[];
+  readonly plugins?: Readonly<Record<string, PluginDefinition>>;
+  readonly base?: string;
+}
+
+/** The engine to use for a machine whose description says {@linkcode AUTO}. */
+export async function chooseEngine(description: CheckedDescription, choice: EngineChoice): Promise<PluginUse> {
+  const { engines } = choice;
+  for (const use of engines.slice(0, -1)) {
+    if (await isFit(use, description, choice)) return { use };
+  }
+  return { use: engines[engines.length - 1] };
+}
+
+async function isFit(use: string, description: CheckedDescription, choice: EngineChoice): Promise<boolean> {
+  const { registry, plugins, base } = choice;
+  const place = { path: "machine.engine", plugins, base };
+  const engine = await registry.find("engine", use, place);
+  // Under the instruction clock an engine has to count.
+  if (description.clock === "instructions" && !engine.counts) return false;
+  if (!await forGuest(engine, description, choice)) return false;
+  return (await engine.probe()).usable;
+}
+
+/** Whether the board, or else the kernel, is for the engine's architecture. */
+async function forGuest(
+  engine: EngineDefinition,
+  { board: named, boot: { kernel } }: CheckedDescription,
+  { registry, host, plugins, base }: EngineChoice,
+): Promise<boolean> {
+  const find = (use: string) => registry.find("board", use, { path: "machine.board", plugins, base });
+  if (named) return engine.architectures.includes((await find(named.use)).architecture);
+  const board = await find(engine.defaultBoard);
+  if (kernel === undefined || !board.takes) return false;
+  const file = await read(kernel, host, base);
+  return file !== undefined && board.takes(file);
+}
+
+/** The file's bytes; nothing if it can not be read, which is told where it is booted. */
+async function read(file: string | Bytes, host: EngineChoice["host"], base?: string): Promise<Bytes | undefined> {
+  if (typeof file !== "string") return file;
+  try {
+    return await host.readFile(host.resolve(file, base));
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,239 @@
+// The PC board without a processor: where devices stand, what boot files mean, what the guest is told.
+
+import { assert, assertEquals, assertThrows } from "@std/assert";
+import type { BootContext, Placeable } from "../../core/plugin.ts";
+import pc_micro from "../../plugins/pc_micro/board.ts";
+import { FakeEngine } from "../support/fake_engine.ts";
+
+const MIB = 2 ** 20;
+const PORTS = 2 ** 52;
+
+function board(ramSize = 64 * MIB, config = {}) {
+  return pc_micro.create({ config: pc_micro.config.parse(config, "board"), harts: 2, ramSize, bios: false });
+}
+
+function device(plugin: string, more: Partial<Placeable> = {}): Placeable {
+  return { name: plugin, plugin, regions: [{ name: "regs", size: 0x1000 }], irq: true, ...more };
+}
+
+Deno.test("pc_micro places devices where guests look for them", () => {
+  const placed = board().place([
+    device("serial_16550", { regions: [{ name: "regs", size: 0x100 }] }),
+    device("virtio_blk"),
+    device("virtio_net", { irqNumber: 6 }),
+    device("virtio_rng"),
+    device("thermometer"),
+    device("lamp", { at: PORTS + 0x500, irq: false }),
+  ]);
+  assertEquals(placed, [
+    { addresses: [PORTS + 0x3f8], irq: 4 },
+    { addresses: [0xd000_0000], irq: 5 },
+    { addresses: [0xd000_1000], irq: 6 },
+    { addresses: [0xd000_2000], irq: 7 },
+    { addresses: [0xd100_0000], irq: 9 },
+    { addresses: [PORTS + 0x500] },
+  ]);
+});
+
+Deno.test("pc_micro refuses places and interrupts that can not be had", () => {
+  const refused = (devices: Placeable[], message: string) =>
+    assertThrows(() => board().place(devices), RangeError, message);
+  refused([device("a", { at: 0xfee0_0000 })], "Cannot place a at 0xfee00000: the local APIC is at 0xfee00000");
+  refused(
+    [device("a", { at: PORTS + 0x100 }), device("b", { at: PORTS + 0x800 })],
+    "Cannot place b at port 0x800: a is at port 0x100",
+  );
+  refused([device("a", { irqNumber: 24 })], "Cannot wire a.irq: wanted a whole number from 1 to 23, got 24");
+  const many = Array.from({ length: 18 }, (_, i) => device("virtio_rng", { name: `rng${i}` }));
+  refused(many, "Cannot wire rng17: no interrupt is left");
+  assertThrows(() => board(3584 * MIB), RangeError, "takes at most 3328M");
+});
+
+/** A boot of the board on an engine that runs nothing. */
+function boot(
+  files: BootContext["files"],
+  {
+    config = {},
+    ramSize = 64 * MIB,
+    description = { modes: ["real", "protected", "long"] } as Record<string, string[]>,
+  } = {},
+) {
+  const engine = new FakeEngine(ramSize, 2, 0);
+  const notified: string[] = [];
+  Object.assign(engine, {
+    description,
+    notify: (at: number, width: number, values: readonly number[]) =>
+      notified.push(`${at.toString(16)}/${width} ${values}`),
+  });
+  const made = board(ramSize, config);
+  const placeables = [device("virtio_blk"), device("lamp")];
+  const placements = made.place(placeables);
+  const devices = placeables.map(({ irq: _asked, ...placeable }, i) => ({ ...placeable, ...placements[i] }));
+  made.boot({ engine, files, devices, timebase: 1, write: (at, bytes) => engine.bytes(at, bytes.length).set(bytes) });
+  return { engine, notified, entry: engine.harts[0].entry!, view: new DataView(engine.ram.buffer) };
+}
+
+const text = (bytes: Uint8Array): string => new TextDecoder().decode(bytes.slice(0, bytes.indexOf(0)));
+
+Deno.test("pc_micro enters a flat binary in real or in long mode", () => {
+  const kernel = Uint8Array.of(0xf4);
+  const real = boot({ kernel });
+  assertEquals([real.entry.mode, real.entry.pc, real.engine.bytes(0x7c00, 1)[0]], ["real", 0x7c00n, 0xf4]);
+  const long = boot({ kernel }, { config: { flat: "long" } });
+  assertEquals([long.entry.mode, long.entry.pc, long.engine.bytes(0x10_0000, 1)[0]], ["long", 0x10_0000n, 0xf4]);
+  assertEquals(long.entry.registers?.cr3, 0x9000n);
+  // The page tables map the last page of 4 GiB to itself: 2 MiB, present, writable.
+  assertEquals(long.view.getBigUint64(0x9000 + 5 * 4096 + 511 * 8, true), 0xffe0_0083n);
+  assert(long.engine.harts[1].stopped);
+});
+
+/** An ELF file for x86-64 with one segment, and a PVH note if there is an entry for it. */
+function elf(at: number, code: Uint8Array, { entry = at, pvh = 0, machine = 62 } = {}): Uint8Array {
+  const file = new Uint8Array(0x200 + code.length);
+  const view = new DataView(file.buffer);
+  file.set([0x7f, 0x45, 0x4c, 0x46, 2, 1, 1]);
+  view.setUint16(18, machine, true);
+  view.setBigUint64(24, BigInt(entry), true);
+  view.setBigUint64(32, 64n, true);
+  view.setUint16(54, 56, true);
+  view.setUint16(56, pvh ? 2 : 1, true);
+  const header = (index: number, type: number, offset: number, size: number, memory = size) => {
+    view.setUint32(64 + index * 56, type, true);
+    [[8, offset], [24, at], [32, size], [40, memory]].forEach(([field, value]) =>
+      view.setBigUint64(64 + index * 56 + field, BigInt(value), true)
+    );
+  };
+  header(0, 1, 0x200, code.length, code.length + 16);
+  file.set(code, 0x200);
+  if (pvh) {
+    header(1, 4, 0x180, 20);
+    [4, 4, 18, 0x006e6558, pvh].forEach((word, i) => view.setUint32(0x180 + 4 * i, word, true));
+  }
+  return file;
+}
+
+Deno.test("pc_micro loads an ELF kernel and tells it by the zero page what there is", () => {
+  const kernel = elf(0x20_0000, Uint8Array.of(1, 2, 3));
+  const initrd = new Uint8Array(5000).fill(9);
+  const { entry, engine, view, notified } = boot({ kernel, initrd, append: "console=ttyS0" });
+  assertEquals([entry.mode, entry.pc, entry.registers?.rsi], ["long", 0x20_0000n, 0x7000n]);
+  assertEquals([...engine.bytes(0x20_0000, 4)], [1, 2, 3, 0]);
+  const page = 0x7000;
+  assertEquals(view.getUint32(page + 0x202, true), 0x53726448);
+  assertEquals(
+    text(engine.bytes(view.getUint32(page + 0x228, true), 200)),
+    "reboot=t console=ttyS0 virtio_mmio.device=4K@0xd0000000:5",
+  );
+  const at = view.getUint32(page + 0x218, true);
+  assertEquals([at, view.getUint32(page + 0x21c, true), engine.bytes(at, 1)[0]], [64 * MIB - 8192, 5000, 9]);
+  const map = Array.from({ length: view.getUint8(page + 0x1e8) }, (_, i) => {
+    const entry = page + 0x2d0 + 20 * i;
+    return [view.getBigUint64(entry, true), view.getBigUint64(entry + 8, true), view.getUint32(entry + 16, true)];
+  });
+  assertEquals(map, [[0n, 0x9fc00n, 1], [0x9fc00n, 0x400n, 2], [0x10_0000n, 63n * BigInt(MIB), 1]]);
+  assertEquals(notified, ["d0000050/4 0,1,2,3,4,5,6,7"]);
+});
+
+Deno.test("pc_micro's MP table adds up, and names every CPU and interrupt", () => {
+  const { engine, view } = boot({ kernel: elf(0x20_0000, Uint8Array.of(1)) });
+  const sum = (at: number, length: number) => engine.bytes(at, length).reduce((sum, byte) => sum + byte, 0) & 0xff;
+  const at = 0x9fc00;
+  assertEquals([view.getUint32(at, true), sum(at, 16)], [0x5f504d5f, 0]);
+  const table = view.getUint32(at + 4, true);
+  assertEquals([view.getUint32(table, true), sum(table, view.getUint16(table + 4, true))], [0x504d4350, 0]);
+  const types: number[] = [];
+  for (let entry = table + 44; entry < table + view.getUint16(table + 4, true);) {
+    types.push(view.getUint8(entry));
+    entry += types.at(-1) === 0 ? 20 : 8;
+  }
+  assertEquals(types.length, view.getUint16(table + 34, true));
+  assertEquals([0, 1, 2, 3, 4].map((type) => types.filter((other) => other === type).length), [2, 1, 1, 24, 2]);
+});
+
+Deno.test("pc_micro enters by PVH where the kernel has it and the engine can", () => {
+  const kernel = elf(0x20_0000, Uint8Array.of(1), { pvh: 0x20_0001 });
+  const { entry, view, engine } = boot({ kernel, initrd: Uint8Array.of(7) });
+  assertEquals([entry.mode, entry.pc, entry.registers?.rbx], ["protected", 0x20_0001n, 0x6000n]);
+  assertEquals([view.getUint32(0x6000, true), view.getUint32(0x600c, true)], [0x336ec578, 1]);
+  const module = Number(view.getBigUint64(0x6010, true));
+  assertEquals(engine.bytes(Number(view.getBigUint64(module, true)), 1)[0], 7);
+  assertEquals(boot({ kernel }, { description: { modes: ["long"] } }).entry.mode, "long");
+  assertEquals(boot({ kernel }, { config: { entry: "linux" } }).entry.mode, "long");
+  assertThrows(
+    () => boot({ kernel: elf(0x20_0000, Uint8Array.of(1)) }, { config: { entry: "pvh" } }),
+    RangeError,
+    "Cannot boot the kernel: it has no PVH entry",
+  );
+});
+
+/** A bzImage of the boot protocol 2.15 whose code is one byte. */
+function bzImage({ version = 0x20f, flags = 1 } = {}): Uint8Array {
+  const file = new Uint8Array(2 * 512 + 0x201);
+  const view = new DataView(file.buffer);
+  view.setUint8(0x1f1, 1);
+  view.setUint16(0x1fe, 0xaa55, true);
+  view.setUint8(0x201, 0x6a);
+  view.setUint32(0x202, 0x53726448, true);
+  view.setUint16(0x206, version, true);
+  view.setUint16(0x236, flags, true);
+  view.setBigUint64(0x258, 0x100_0000n, true);
+  view.setUint32(0x260, 0x20_0000, true);
+  file[2 * 512 + 0x200] = 0x90;
+  return file;
+}
+
+Deno.test("pc_micro enters a bzImage at its 64-bit entry, with its own setup header", () => {
+  const { entry, engine, view } = boot({ kernel: bzImage() });
+  assertEquals([entry.mode, entry.pc, engine.bytes(0x100_0200, 1)[0]], ["long", 0x100_0200n, 0x90]);
+  assertEquals([view.getUint16(0x7206, true), view.getUint8(0x7210), view.getUint32(0x7260, true)], [
+    0x20f,
+    0xff,
+    0x20_0000,
+  ]);
+});
+
+Deno.test("pc_micro refuses what it can not boot, with one sentence", () => {
+  const refused = (files: BootContext["files"], message: string, options = {}) => {
+    const error = assertThrows(() => boot(files, options)) as Error;
+    assertEquals(error.message, message);
+  };
+  const kernel = (file: Uint8Array) => ({ kernel: file });
+  refused({}, "Cannot boot: wanted a kernel, got none");
+  refused({ bios: Uint8Array.of(1) }, "Cannot boot: the board pc_micro takes no bios, only a kernel");
+  refused(kernel(new Uint8Array()), "Cannot boot the kernel: it is empty");
+  refused(
+    kernel(Uint8Array.of(0x1f, 0x8b, 8)),
+    "Cannot boot the kernel: it is compressed by gzip; decompress it first",
+  );
+  refused(
+    kernel(elf(0x20_0000, Uint8Array.of(1), { machine: 243 })),
+    "Cannot boot the kernel: it is an ELF file for machine 243, wanted x86-64 (62)",
+  );
+  refused(
+    kernel(elf(0x1000, Uint8Array.of(1))),
+    "Cannot boot the kernel: it is linked to 0x1000, wanted an address from 0x100000 on",
+  );
+  refused(kernel(bzImage({ version: 0x20b })), "Cannot boot the kernel: it has no 64-bit entry (boot protocol 2.11)");
+  refused(
+    { kernel: bzImage(), initrd: new Uint8Array(48 * MIB) },
+    "Cannot boot: the boot files need at least 67M of memory, the machine has 64M",
+  );
+  refused(
+    { kernel: bzImage(), append: "grüße" },
+    `Cannot boot: the command line holds "ü", wanted ASCII`,
+  );
+  refused(
+    kernel(new Uint8Array(640 * 1024).fill(0x90)),
+    "Cannot boot the kernel: a flat binary in real mode has 622592 bytes at most, got 655360",
+  );
+});
+
+Deno.test("pc_micro knows its kernels from others", () => {
+  const takes = pc_micro.takes!;
+  assertEquals([bzImage(), elf(0x20_0000, Uint8Array.of(1))].map(takes), [true, true]);
+  assertEquals([elf(0, Uint8Array.of(1), { machine: 243 }), Uint8Array.of(1), new Uint8Array(4096)].map(takes), [
+    false,
+    false,
+    false,
+  ]);
+});

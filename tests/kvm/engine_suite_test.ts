@@ -1,0 +1,129 @@
+// The suite of all engines, over the kvm engine; and what only it has: notifications that nobody waits for.
+
+import { assert, assertEquals, assertGreater, assertThrows } from "@std/assert";
+import kvm from "../../plugins/kvm/engine.ts";
+import { pageTables } from "../../plugins/pc_micro/tables.ts";
+import type { Engine } from "../../core/plugin.ts";
+import { RAM, REGISTER, testEngine } from "../support/engine_suite.ts";
+import { assemble, withoutKvm } from "./x86.ts";
+
+const ignore = await withoutKvm() !== undefined;
+/** Where the board's page tables go, and programs. */
+const TABLES = 0x9000;
+const CODE = 0x2_0000;
+
+const COUNT = "again: inc dword ptr [rdi]\njmp again\n";
+const SOURCES = {
+  count: COUNT,
+  access: `mov rbx, ${REGISTER}\nmov eax, [rbx]\ninc eax\nmov [rbx], eax\nmov [rbx], al\n${COUNT}`,
+  stores: `${RAM.STORES.map((page) => `mov dword ptr [${page * 4096 + 8}], 1\n`).join("")}
+    mov rbx, ${REGISTER}\nmov byte ptr [rbx], 0\n${COUNT}`,
+};
+
+async function programs(): Promise<Record<keyof typeof SOURCES, Uint8Array>> {
+  const made = Object.entries(SOURCES).map(async ([name, source]) => [name, await assemble(source, CODE)] as const);
+  return Object.fromEntries(await Promise.all(made)) as never;
+}
+
+function start(engine: Engine, hart: number, program: Uint8Array, counter: number): void {
+  const ram = new Uint8Array(engine.ram.buffer);
+  const at = CODE + hart * 0x1000;
+  ram.set(program, at);
+  ram.set(pageTables(), TABLES);
+  const registers = { cr3: BigInt(TABLES), rdi: BigInt(counter) };
+  engine.harts[hart].start({ pc: BigInt(at), mode: "long", registers });
+}
+
+testEngine("kvm", ignore, {
+  definition: kvm as never,
+  ramBase: 0,
+  programs: ignore ? { count: new Uint8Array(), access: new Uint8Array(), stores: new Uint8Array() } : await programs(),
+  spareRegister: "r15",
+  walkedPages: [0, 1, 2].map((table) => (TABLES >> 12) + table),
+  start,
+});
+
+/** An engine of its own for a test; `write` gets what comes to the bus. */
+async function withEngine(write: (at: number, value: number) => void, work: (engine: Engine) => Promise<void>) {
+  const engine = await kvm.open({
+    config: kvm.config.parse({}, "engine"),
+    ram: { base: 0, size: RAM.SIZE, shared: false },
+    harts: 1,
+    bus: { read: () => 0, write: (at, value) => (write(at, value), true) },
+    clock: { now: 0, alarm: () => ({ at() {}, cancel() {} }) },
+    timebase: 1,
+    deterministic: false,
+    console: () => {},
+    power: () => {},
+  });
+  try {
+    await work(engine);
+  } finally {
+    await engine.dispose();
+  }
+}
+
+const NOTIFY = REGISTER + 0x50;
+
+Deno.test({
+  name: "engine kvm lets a guest go on after a notification while the machine's thread is busy",
+  ignore,
+  async fn() {
+    const seen: number[] = [];
+    await withEngine((at, value) => at === NOTIFY && seen.push(value), async (engine) => {
+      const source = `mov rbx, ${NOTIFY}\nagain: mov dword ptr [rbx], 1\ninc dword ptr [rdi]\njmp again`;
+      const counter = new DataView(engine.ram.buffer, RAM.COUNTER);
+      engine.notify!(NOTIFY, 4, [0, 1]);
+      start(engine, 0, await assemble(source, CODE), RAM.COUNTER);
+      while (counter.getUint32(0, true) === 0) await engine.run(0, 1e6);
+      const before = counter.getUint32(0, true);
+      const told = seen.length;
+      // This is the machine's thread: nothing is served now.
+      const end = performance.now() + 100;
+      while (performance.now() < end);
+      const between = counter.getUint32(0, true) - before;
+      assertEquals(seen.length, told);
+      assertGreater(between, 10);
+      while (seen.length === told) await engine.run(0, 1e6);
+      assertEquals(new Set(seen), new Set([1]));
+    });
+  },
+});
+
+Deno.test({
+  name: "engine kvm waits for the machine's thread where a store is no notification",
+  ignore,
+  async fn() {
+    const seen: number[] = [];
+    await withEngine((_at, value) => seen.push(value), async (engine) => {
+      const source = `mov rbx, ${NOTIFY}\nagain: mov dword ptr [rbx], 9\ninc dword ptr [rdi]\njmp again`;
+      const counter = new DataView(engine.ram.buffer, RAM.COUNTER);
+      engine.notify!(NOTIFY, 4, [0, 1]); // not 9
+      start(engine, 0, await assemble(source, CODE), RAM.COUNTER);
+      while (counter.getUint32(0, true) === 0) await engine.run(0, 1e6);
+      const end = performance.now() + 100;
+      const before = counter.getUint32(0, true);
+      while (performance.now() < end);
+      assert(counter.getUint32(0, true) - before <= 1);
+    });
+  },
+});
+
+Deno.test({
+  name: "engine kvm refuses what it has not: modes, registers, the instruction clock",
+  ignore,
+  async fn() {
+    await withEngine(() => {}, (engine) => {
+      const [hart] = engine.harts;
+      assertThrows(
+        () => hart.start({ pc: 0n, mode: "S" }),
+        RangeError,
+        "wanted a mode of real, protected, long, got S",
+      );
+      assertThrows(() => hart.get("a0"), RangeError, "Cannot read register a0");
+      assertThrows(() => hart.set("a0", 0n), RangeError, "Cannot set register a0");
+      return Promise.resolve();
+    });
+    assertThrows(() => kvm.open({ deterministic: true } as never), TypeError, `the clock "instructions"`);
+  },
+});

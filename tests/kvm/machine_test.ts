@@ -1,0 +1,390 @@
+// The kvm engine in whole machines: accesses, interrupts, control, the dirty log, errors. Flat binaries are the guests.
+
+import { assert, assertEquals, assertGreater, assertMatch, assertRejects } from "@std/assert";
+import { IRQ, OFF, RECORDER, REG, rig, until } from "./machine.ts";
+import { withoutKvm } from "./x86.ts";
+
+const ignore = await withoutKvm() !== undefined;
+const test = (name: string, fn: () => Promise<void>): void => Deno.test({ name: `kvm: ${name}`, ignore, fn });
+const pause = (milliseconds: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, milliseconds));
+
+const { memory: MEMORY, port: PORT } = RECORDER;
+
+test("ports are reached in all widths, one by one or in a string", async () => {
+  await using guest = await rig(
+    "real",
+    `
+    mov dx, ${PORT + 4}
+    in al, dx
+    out dx, al
+    in ax, dx
+    out dx, ax
+    in eax, dx
+    out dx, eax
+    mov dx, ${PORT + 8}
+    mov si, offset text
+    mov cx, 3
+    cld
+    rep outsb
+    mov di, 0x6000
+    mov cx, 2
+    rep insw
+    mov ax, [0x6002]
+    mov dx, ${PORT}
+    out dx, ax
+    mov dx, 0x3000
+    in eax, dx
+    mov dx, ${PORT}
+    out dx, eax
+    ${OFF}
+    text: .ascii "abc"`,
+  );
+  assertEquals(await guest.run(), [
+    ...["r1 4", "w1 4 4", "r2 4", "w2 4 404", "r4 4", "w4 4 4040404"],
+    ...["w1 8 61", "w1 8 62", "w1 8 63", "r2 8", "r2 8", "w2 0 808"],
+    "w4 0 ffffffff", // nobody is at port 0x3000
+  ]);
+});
+
+test("registers in memory are reached in all widths, eight bytes as two of four", async () => {
+  await using guest = await rig(
+    "long",
+    `
+    mov rbx, ${MEMORY}
+    mov al, [rbx + 4]
+    mov [rbx + 4], al
+    mov ax, [rbx + 6]
+    mov [rbx + 6], ax
+    mov eax, [rbx + 8]
+    mov [rbx + 8], eax
+    mov rax, [rbx + 16]
+    mov [rbx + 16], rax
+    mov eax, [rbx + 0x800000] # nobody is there
+    mov [rbx], eax
+    ${OFF}`,
+  );
+  assertEquals(await guest.run(), [
+    ...["r1 4", "w1 4 4", "r2 6", "w2 6 606", "r4 8", "w4 8 8080808"],
+    ...["r4 10", "r4 14", "w4 10 10101010", "w4 14 14141414"],
+    "w4 0 ffffffff",
+  ]);
+});
+
+/** The first 8259 with its interrupts from 0x20 on, all but the recorder's masked, and a handler for that one. */
+const INTERRUPTS = `
+  mov word ptr [${(0x20 + IRQ) * 4}], offset handler
+  mov word ptr [${(0x20 + IRQ) * 4 + 2}], 0
+  mov al, 0x11
+  out 0x20, al
+  mov al, 0x20
+  out 0x21, al
+  mov al, 4
+  out 0x21, al
+  mov al, 1
+  out 0x21, al
+  mov al, ${0xff & ~(1 << IRQ)}
+  out 0x21, al
+  xor ecx, ecx`;
+const HANDLER = `
+  handler:
+  push ax
+  push dx
+  mov dx, ${PORT + REG.LOWER}
+  out dx, al
+  inc ecx
+  mov al, 0x20
+  out 0x20, al
+  pop dx
+  pop ax
+  iret`;
+
+test("an interrupt ends HLT", async () => {
+  await using guest = await rig(
+    "real",
+    `${INTERRUPTS}
+    mov dx, ${PORT + REG.RAISE}
+    mov al, 3
+    out dx, al
+    again: sti
+    hlt
+    cli
+    mov dx, ${PORT}
+    mov al, cl
+    out dx, al
+    cmp cl, 3
+    je done
+    mov dx, ${PORT + REG.RAISE}
+    mov al, 1
+    out dx, al
+    jmp again
+    done:
+    ${OFF}
+    ${HANDLER}`,
+  );
+  const seen = (await guest.run()).filter((line) => line.startsWith("w1 0"));
+  assertEquals(seen, ["w1 0 1", "w1 0 2", "w1 0 3"]);
+});
+
+test("an interrupt breaks into busy code", async () => {
+  await using guest = await rig(
+    "real",
+    `${INTERRUPTS}
+    mov dx, ${PORT + REG.RAISE}
+    mov al, 5
+    out dx, al
+    sti
+    busy: test ecx, ecx
+    jz busy
+    mov dx, ${PORT}
+    mov al, cl
+    out dx, al
+    ${OFF}
+    ${HANDLER}`,
+  );
+  assertEquals((await guest.run()).slice(-2), [`w1 ${REG.LOWER.toString(16)} 5`, "w1 0 1"]);
+});
+
+/** Counts at 0x6000 for ever. */
+const COUNTER = `
+  xor eax, eax
+  again: inc eax
+  mov [0x6000], eax
+  jmp again`;
+
+/** Guests that a machine has to be stopped in, each at something else. */
+const STATES: Readonly<Record<string, string>> = {
+  "busy code": COUNTER,
+  "HLT that nothing ends": "cli\nhlt",
+  "accesses without an end": `mov dx, ${PORT}\nagain: in al, dx\njmp again`,
+};
+
+for (const [state, source] of Object.entries(STATES)) {
+  test(`pause, resume, reset, power off and dispose stop a guest in ${state}`, async () => {
+    const guest = await rig("real", source, { cpus: 2 });
+    try {
+      const { machine } = guest;
+      let run = machine.run();
+      for (let i = 0; i < 3; i++) {
+        await pause(3 * i);
+        await machine.pause();
+        assertEquals(machine.status, "paused");
+        machine.resume();
+      }
+      await machine.reset();
+      assertEquals(machine.status, "running");
+      await pause(3);
+      machine.powerOff(3);
+      assertEquals(await run, { code: 3 });
+      await machine.reset();
+      run = machine.run();
+      await pause(3);
+      await Promise.all([
+        guest[Symbol.asyncDispose](),
+        assertRejects(() => run, Error, "was disposed"),
+      ]);
+    } finally {
+      await guest[Symbol.asyncDispose]();
+    }
+  });
+}
+
+test("a paused guest does nothing, a resumed one goes on, a reset one begins anew", async () => {
+  await using guest = await rig(
+    "real",
+    `mov dx, ${PORT}
+    mov al, 1
+    out dx, al
+    again: mov dx, ${PORT + REG.MAILBOX}
+    in al, dx
+    jmp again`,
+  );
+  const { machine, recorder: { log } } = guest;
+  const run = machine.run();
+  const starts = () => log.filter((line) => line === "w1 0 1").length;
+  await until("accesses", () => log.length > 20);
+  await machine.pause();
+  const paused = log.length;
+  await pause(30);
+  assertEquals(log.length, paused);
+  machine.resume();
+  await until("more accesses", () => log.length > paused + 20);
+  assertEquals(starts(), 1);
+  await machine.reset();
+  await until("the second start", () => starts() === 2);
+  machine.powerOff();
+  await run;
+});
+
+test("a triple fault resets the machine", async () => {
+  await using guest = await rig(
+    "real",
+    `mov dx, ${PORT + REG.MAILBOX}
+    in al, dx
+    test al, al
+    jnz done
+    lidt [none]
+    int 3
+    done:
+    ${OFF}
+    none: .word 0
+    .long 0`,
+  );
+  const { recorder } = guest;
+  recorder.touched = () => recorder.mailbox = recorder.log.length > 1 ? 1 : 0;
+  assertEquals(await guest.run(), ["r1 40", "r1 40"]);
+});
+
+test("the dirty log has the guest's pages and the devices', and no other", async () => {
+  // In real mode there are no page tables, in which the processor itself writes.
+  await using guest = await rig(
+    "real",
+    `mov dx, ${PORT + REG.MAILBOX}
+    again: in al, dx
+    test al, al
+    jz again
+    mov bx, 0x2000
+    mov ds, bx
+    mov [0x0123], al
+    mov [0x5ffe], eax # two pages
+    mov dx, ${PORT + REG.DMA}
+    mov eax, 0x40010
+    out dx, eax
+    mov dx, ${PORT}
+    out dx, al
+    wait: jmp wait`,
+  );
+  const { machine, recorder } = guest;
+  const run = machine.run();
+  await until("the guest", () => recorder.log.length > 3);
+  assertEquals(machine.collectDirty().length, 16 * 256);
+  assertEquals(machine.collectDirty(), []);
+  recorder.mailbox = 7;
+  await until("its stores", () => recorder.log.at(-1) === "w1 0 10");
+  assertEquals(machine.collectDirty(), [0x20, 0x25, 0x26, 0x40]);
+  assertEquals(machine.collectDirty(), []);
+  machine.powerOff();
+  await run;
+});
+
+test("code in ring 3 runs as fast as any program of the host", async () => {
+  const loops = 100_000_000;
+  // Pages that ring 3 may use, descriptors for it, then a way down by IRETQ; I/O is allowed to it.
+  await using guest = await rig(
+    "long",
+    `
+    or dword ptr [0x9000], 4
+    or dword ptr [0xa000], 4
+    or dword ptr [0xb000], 4
+    mov rax, cr3
+    mov cr3, rax
+    lgdt [pointer]
+    push 0x23
+    push 0x80000
+    push 0x3002
+    push 0x1b
+    lea rax, [user]
+    push rax
+    iretq
+    user:
+    mov dx, ${PORT}
+    mov ax, cs
+    out dx, al
+    mov ecx, ${loops}
+    again: dec ecx
+    jnz again
+    out dx, al
+    mov dx, ${0x4000}
+    mov ax, 0x5555
+    out dx, ax
+    jmp $
+    .align 8
+    table: .quad 0, 0x00af9b000000ffff, 0x00cf93000000ffff, 0x00affb000000ffff, 0x00cff3000000ffff
+    pointer: .word 39
+    .quad table`,
+  );
+  const times: number[] = [];
+  guest.recorder.touched = () => times.push(performance.now());
+  assertEquals(await guest.run(), ["w1 0 1b", "w1 0 1b"]);
+  const took = times[1] - times[0];
+
+  // The same loop by WebAssembly: (func (param i32) (loop (br_if 0 (local.tee 0 (i32.sub (local.get 0) (i32.const 1))))))
+  const wasm = Uint8Array.from([
+    ...[0, 0x61, 0x73, 0x6d, 1, 0, 0, 0, 1, 5, 1, 0x60, 1, 0x7f, 0, 3, 2, 1, 0, 7, 5, 1, 1, 0x66, 0, 0],
+    ...[10, 16, 1, 14, 0, 3, 0x40, 0x20, 0, 0x41, 1, 0x6b, 0x22, 0, 0x0d, 0, 0x0b, 0x0b],
+  ]);
+  const { f } = (await WebAssembly.instantiate(wasm)).instance.exports as { f: (loops: number) => void };
+  for (let i = 0; i < 20; i++) f(100_000);
+  const start = performance.now();
+  f(loops);
+  const host = performance.now() - start;
+  console.log(`  ring 3: ${took.toFixed(0)} ms, WebAssembly: ${host.toFixed(0)} ms`);
+  assert(took < 3 * host + 50, `${took} ms in ring 3, ${host} ms on the host`);
+});
+
+test("two vCPUs run at once, and their accesses do not mix", async () => {
+  const each = 300;
+  // The second starts in real mode at 0x8000, as the first tells its local APIC to have it.
+  await using guest = await rig(
+    "long",
+    `
+    lea rsi, [second]
+    mov rdi, 0x8000
+    mov ecx, 64
+    rep movsb
+    mov rbx, 0xfee00000
+    mov dword ptr [rbx + 0xf0], 0x1ff
+    mov dword ptr [rbx + 0x310], 0x1000000
+    mov dword ptr [rbx + 0x300], 0x4500
+    mov dword ptr [rbx + 0x310], 0x1000000
+    mov dword ptr [rbx + 0x300], 0x4608
+    mov rbx, ${MEMORY}
+    mov ecx, ${each}
+    again: mov eax, [rbx + 0x10]
+    mov [rbx + 0x10], eax
+    dec ecx
+    jnz again
+    wait: cmp dword ptr [0x6000], 0x55
+    jne wait
+    ${OFF}
+    second:
+    .code16
+    mov cx, ${each}
+    mov dx, ${PORT + 0x20}
+    other: in al, dx
+    out dx, al
+    loop other
+    mov dword ptr [0x6000], 0x55
+    hlt`,
+    { cpus: 2 },
+  );
+  const log = await guest.run();
+  const count = (line: string) => log.filter((other) => other === line).length;
+  assertEquals(["r4 10", "w4 10 10101010", "r1 20", "w1 20 20"].map(count), [each, each, each, each]);
+  assertEquals(log.length, 4 * each);
+  const first = log.slice(0, log.lastIndexOf("r1 20")).filter((line) => line === "r4 10").length;
+  assertGreater(first, 1);
+});
+
+test("an exit that nobody handles is told with its reason, instruction and registers", async () => {
+  await using guest = await rig("long", `mov rbp, 0x1234abcd\nmov rax, ${MEMORY}\njmp rax`);
+  const error = await assertRejects(() => guest.machine.run(), Error);
+  assertMatch(error.message, /vCPU 0 can not go on: KVM left it with KVM_EXIT_INTERNAL_ERROR, suberror 1 \(emulation/);
+  assertMatch(error.message, /instruction /);
+  assertMatch(error.message, /rip d1000000.*cr3 9000/);
+  assertMatch(error.message, /rbp 1234abcd/);
+  assertEquals(guest.machine.status, "failed");
+});
+
+test("a machine's state can be hashed again and again, and its hash sees the guest go on", async () => {
+  await using guest = await rig("real", COUNTER);
+  const run = guest.machine.run();
+  await pause(20);
+  await guest.machine.pause();
+  const first = await guest.machine.stateHash();
+  assertEquals(await guest.machine.stateHash(), first);
+  guest.machine.resume();
+  await pause(20);
+  assert(await guest.machine.stateHash() !== first);
+  guest.machine.powerOff();
+  await run;
+});

@@ -120,7 +120,15 @@ class KvmEngine implements Engine {
     this.#vm = new Vm(libc, this.#kvm, this.#hostRam);
     this.#vcpus = ids.map((vcpu) => new Vcpu(libc, { ...start, vcpu }, () => this.#wake()));
     this.harts = this.#vcpus;
-    this.#attach();
+    try {
+      this.#attach();
+    } catch (error) {
+      // What dispose would do at leisure.
+      for (const vcpu of this.#vcpus) vcpu.abandon();
+      this.#vm.close();
+      libc.close(this.#kvm);
+      throw error;
+    }
     this.controller = { inputs: INPUTS, set: (input, level) => this.#setInput(input, level) };
   }
 

@@ -35,16 +35,22 @@ function refusal(): string | undefined {
   }
 }
 
+/** What a probe calls of libc. */
+export type ProbedLibc = Pick<Libc, "open" | "close" | "ioctl" | "exists">;
+
 /** Looks for a KVM that has all it takes. Never asks for a permission. */
 export function probe(): Probe {
   const why = refusal();
   if (why) return { usable: false, why };
-  let libc: Libc;
   try {
-    libc = new Libc();
+    return probeDevice(new Libc());
   } catch (error) {
-    return { usable: false, why: `libc can not be loaded: ${error instanceof Error ? error.message : error}` };
+    return { usable: false, why: `libc can not be used: ${error instanceof Error ? error.message : error}` };
   }
+}
+
+/** Looks at the device. */
+export function probeDevice(libc: ProbedLibc): Probe {
   try {
     const kvm = libc.open(DEVICE);
     try {
@@ -58,7 +64,7 @@ export function probe(): Probe {
   }
 }
 
-function examine(libc: Libc, kvm: number): Probe {
+function examine(libc: ProbedLibc, kvm: number): Probe {
   const version = libc.ioctl("asking for its version", kvm, KVM.GET_API_VERSION);
   if (version !== API_VERSION) {
     return { usable: false, why: `KVM's interface has version ${version}, not ${API_VERSION}` };

@@ -121,6 +121,12 @@ export class Vcpu implements Hart {
     this.detach();
   }
 
+  /** Ends a Worker that has never run. */
+  abandon(): void {
+    this.#worker.terminate();
+    this.detach();
+  }
+
   /** Out of KVM_RUN, whatever the guest does: the flag for one that is about to enter, the signal for one inside. */
   #kick(): void {
     if (!this.#files) return;

@@ -268,34 +268,33 @@ test("the dirty log has the guest's pages and the devices', and no other", async
 
 test("code in ring 3 runs as fast as any program of the host", async () => {
   const loops = 100_000_000;
-  // Pages that ring 3 may use, descriptors for it, then a way down by IRETQ; I/O is allowed to it.
+  // Pages that ring 3 may use (code, and the recorder's), descriptors for it, then a way down by IRETQ.
   await using guest = await rig(
     "long",
     `
     or dword ptr [0x9000], 4
     or dword ptr [0xa000], 4
+    or dword ptr [0xa018], 4
     or dword ptr [0xb000], 4
+    or dword ptr [${0xe000 + 8 * ((MEMORY - 0xc000_0000) >> 21)}], 4
     mov rax, cr3
     mov cr3, rax
     lgdt [pointer]
     push 0x23
     push 0x80000
-    push 0x3002
+    push 2
     push 0x1b
     lea rax, [user]
     push rax
     iretq
     user:
-    mov dx, ${PORT}
+    mov rbx, ${MEMORY}
     mov ax, cs
-    out dx, al
+    mov [rbx], al
     mov ecx, ${loops}
     again: dec ecx
     jnz again
-    out dx, al
-    mov dx, ${0x4000}
-    mov ax, 0x5555
-    out dx, ax
+    mov [rbx], al
     jmp $
     .align 8
     table: .quad 0, 0x00af9b000000ffff, 0x00cf93000000ffff, 0x00affb000000ffff, 0x00cff3000000ffff
@@ -303,7 +302,9 @@ test("code in ring 3 runs as fast as any program of the host", async () => {
     .quad table`,
   );
   const times: number[] = [];
-  guest.recorder.touched = () => times.push(performance.now());
+  guest.recorder.touched = () => {
+    if (times.push(performance.now()) === 2) guest.machine.powerOff();
+  };
   assertEquals(await guest.run(), ["w1 0 1b", "w1 0 1b"]);
   const took = times[1] - times[0];
 

@@ -1,12 +1,13 @@
 // Parts of the kvm engine that need no /dev/kvm: the mailbox between threads, and what kvm_pvm needs.
 
-import { assert, assertEquals } from "@std/assert";
-import { EMULATION_HAS_BYTES, EXIT } from "../../../plugins/kvm/api.ts";
+import { assert, assertEquals, assertMatch } from "@std/assert";
+import { CAPABILITIES, EMULATION_HAS_BYTES, EXIT, KVM } from "../../../plugins/kvm/api.ts";
 import { failedBytes } from "../../../plugins/kvm/exits.ts";
 import { fixUp, maskForPvm } from "../../../plugins/kvm/fixups.ts";
-import type { Libc } from "../../../plugins/kvm/libc.ts";
+import { ERRNO, type Libc, SystemError } from "../../../plugins/kvm/libc.ts";
 import { COMMAND, Mailbox, mailboxBytes, STATE, Watch } from "../../../plugins/kvm/mailbox.ts";
 import type { Registers } from "../../../plugins/kvm/registers.ts";
+import { probeDevice, type ProbedLibc } from "../../../plugins/kvm/probe.ts";
 import { kvm_cpuid_entry2, kvm_regs, kvm_run, Struct } from "../../../plugins/kvm/structures.ts";
 
 Deno.test("a mailbox carries an access there and its answer back, each vCPU's its own", () => {
@@ -97,4 +98,46 @@ Deno.test("under kvm_pvm INT3 becomes a breakpoint exception, FWAIT nothing, and
   assert(!fixUp(libc, 3, failed([0x0f, 0x05]), registers, ram));
   assert(!fixUp(libc, 3, new Struct(kvm_run).set("exit_reason", EXIT.SHUTDOWN), registers, ram));
   assertEquals(registers.general.get("rip"), 0x1002);
+});
+
+/** A libc whose KVM answers as a test wants it. */
+function libcWith({ errno = 0, version = 12, lacks = -1, vm = 0, pvm = false }): ProbedLibc & { closed: number[] } {
+  const fail = (action: string, errno: number): never => {
+    throw new SystemError(action, errno);
+  };
+  const closed: number[] = [];
+  return {
+    closed,
+    open: () => errno ? fail("opening /dev/kvm", errno) : 3,
+    close: (fd) => void closed.push(fd),
+    exists: () => pvm,
+    ioctl(action, _fd, request, argument) {
+      if (request === KVM.GET_API_VERSION) return version;
+      if (request === KVM.CHECK_EXTENSION) return argument === lacks ? 0 : 1;
+      return vm ? fail(action, vm) : 4;
+    },
+  };
+}
+
+Deno.test("a probe says in one line why KVM does not work", () => {
+  const why = (host: Parameters<typeof libcWith>[0]): string => {
+    const found = probeDevice(libcWith(host));
+    return found.usable ? "usable" : found.why;
+  };
+  assertEquals(why({}), "usable");
+  assertMatch(why({ errno: ERRNO.ENOENT }), /^there is no \/dev\/kvm: /);
+  assertMatch(why({ errno: ERRNO.EACCES }), /^no permission for \/dev\/kvm: add your user to its group/);
+  assertMatch(why({ errno: ERRNO.ENODEV }), /^\/dev\/kvm leads to no device/);
+  assertEquals(why({ errno: 5 }), "/dev/kvm fails at opening /dev/kvm: EIO");
+  assertEquals(why({ version: 11 }), "KVM's interface has version 11, not 12");
+  assertEquals(why({ lacks: CAPABILITIES.KVM_CAP_IRQFD }), "KVM lacks KVM_CAP_IRQFD");
+  assertMatch(why({ vm: ERRNO.EBUSY }), /in use by another hypervisor/);
+});
+
+Deno.test("a probe names the limits of kvm_pvm, and closes what it opened", () => {
+  const libc = libcWith({ pvm: true });
+  const found = probeDevice(libc);
+  assert(found.usable);
+  assertMatch(found.note!, /^by kvm_pvm: .*; needs --allow-ffi, which ends Deno's sandbox$/);
+  assertEquals(libc.closed, [4, 3]);
 });

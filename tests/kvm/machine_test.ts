@@ -1,6 +1,6 @@
 // The kvm engine in whole machines: accesses, interrupts, control, the dirty log, errors. Flat binaries are the guests.
 
-import { assert, assertEquals, assertGreater, assertMatch, assertRejects } from "@std/assert";
+import { assert, assertEquals, assertGreater, assertMatch, assertRejects, assertStringIncludes } from "@std/assert";
 import { IRQ, OFF, RECORDER, REG, rig, until } from "./machine.ts";
 import { withoutKvm } from "./x86.ts";
 
@@ -367,13 +367,26 @@ test("two vCPUs run at once, and their accesses do not mix", async () => {
 });
 
 test("an exit that nobody handles is told with its reason, instruction and registers", async () => {
-  await using guest = await rig("long", `mov rbp, 0x1234abcd\nmov rax, ${MEMORY}\njmp rax`);
-  const error = await assertRejects(() => guest.machine.run(), Error);
-  assertMatch(error.message, /vCPU 0 can not go on: KVM left it with KVM_EXIT_INTERNAL_ERROR, suberror 1 \(emulation/);
-  assertMatch(error.message, /instruction /);
-  assertMatch(error.message, /rip d1000000.*cr3 9000/);
-  assertMatch(error.message, /rbp 1234abcd/);
-  assertEquals(guest.machine.status, "failed");
+  // An access to a device's registers that KVM does not emulate, and code where there is no RAM.
+  const guests = [
+    {
+      source: `mov rbp, 0x1234abcd\nmov rbx, ${MEMORY}\npaddd mm0, [rbx]\nhlt`,
+      instruction: "0f fe 03 f4",
+      rip: "100011",
+    },
+    { source: `mov rbp, 0x1234abcd\nmov rax, ${MEMORY}\njmp rax`, instruction: "outside of RAM", rip: "d1000000" },
+  ];
+  for (const { source, instruction, rip } of guests) {
+    await using guest = await rig("long", source);
+    const error = await assertRejects(() => guest.machine.run(), Error);
+    assertMatch(
+      error.message,
+      /vCPU 0 can not go on: KVM left it with KVM_EXIT_INTERNAL_ERROR, suberror 1 \(emulation failed\); instruction /,
+    );
+    assertStringIncludes(error.message, `instruction ${instruction}`);
+    assertMatch(error.message, new RegExp(`rbp 1234abcd.*rip ${rip}.*cr3 9000`));
+    assertEquals(guest.machine.status, "failed");
+  }
 });
 
 test("a machine's state can be hashed again and again, and its hash sees the guest go on", async () => {

@@ -32,8 +32,8 @@ async function isFit(use: string, description: CheckedDescription, choice: Engin
   const engine = await registry.find("engine", use, place);
   // Under the instruction clock an engine has to count.
   if (description.clock === "instructions" && !engine.counts) return false;
-  if (!await forGuest(engine, description, choice)) return false;
-  return (await engine.probe()).usable;
+  // A kernel is read only where that decides something.
+  return (await engine.probe()).usable && await forGuest(engine, description, choice);
 }
 
 /** Whether the board, or else the kernel, is for the engine's architecture. */

@@ -41,8 +41,10 @@ function world({ usable = true, counts = false } = {}) {
     registry: new Registry(host, {}),
     host: {
       resolve: (location) => location,
-      readFile: (location) =>
-        location === "seven" ? Promise.resolve(Uint8Array.of(7)) : Promise.reject(new Error("no")),
+      readFile: (location) => {
+        asked.push(location);
+        return location === "seven" ? Promise.resolve(Uint8Array.of(7)) : Promise.reject(new Error("no"));
+      },
     },
     engines: ["fast", "script"],
     plugins: plugins as never,
@@ -76,8 +78,8 @@ Deno.test("the instruction clock wants an engine that counts", async () => {
   assertEquals(await world({ counts: true }).choose(description), "fast");
 });
 
-Deno.test("an engine that is not for the kernel is not even probed", async () => {
-  const { choose, asked } = world();
-  await choose({ boot: { kernel: Uint8Array.of(8) } });
-  assertEquals(asked, []);
+Deno.test("a kernel is not read where the better engine does not work", async () => {
+  const { choose, asked } = world({ usable: false });
+  assertEquals(await choose({ boot: { kernel: "seven" } }), "script");
+  assertEquals(asked, ["probe"]);
 });

@@ -15,6 +15,7 @@ import { MAX_DEPTH } from "../wasm_runtime.ts";
 import { CSR_DONE, CSR_HOW, csrHow, type SystemFunctions } from "../wasm_system.ts";
 import type { IntegerHelpers } from "../wasm_values.ts";
 import { exponentLimit, HostFloat } from "./host_float.ts";
+import { RegionRegisters, RegisterUse } from "./registers.ts";
 import { type Block, type BlockEnd, isFloatCsr, type Region, successors } from "./region.ts";
 import { analyse, type Structure, writeStructured } from "./structure.ts";
 
@@ -34,19 +35,6 @@ export interface RegionImports {
   readonly system: Omit<SystemFunctions, "fencePage">;
 }
 
-/**
- * A register that the region uses. One that is used much is `held` in its local: filled on entry, spilled on exit. Any
- * other is stored as it is written, and its local is a copy where it is known to be one.
- */
-interface Register {
-  readonly local: Local<typeof TYPE.i64 | typeof TYPE.f64>;
-  readonly type: "i64" | "f64";
-  readonly slot: number;
-  readonly bit: bigint;
-  readonly held: boolean;
-  readonly written: boolean;
-}
-
 /** The page last accessed through a base register: its virtual address, and what makes host addresses of its own. */
 interface Site {
   readonly page: Local<typeof TYPE.i64>;
@@ -55,18 +43,6 @@ interface Site {
 
 /** The stack pointer, by convention (unprivileged specification, table 3). */
 const SP = 2;
-/** Registers are numbered through: x0…x31, then f0…f31. */
-const FLOAT = 32;
-const FIRST_REGISTER: Partial<Record<keyof Fields, number>> = {
-  rd: 0,
-  rs1: 0,
-  rs2: 0,
-  fd: FLOAT,
-  fs1: FLOAT,
-  fs2: FLOAT,
-  fs3: FLOAT,
-};
-
 /** What an instruction does to memory at rs1, by the name of its row; atomics that store count as stores. */
 function accessOf(name: string): Access | undefined {
   if (/^(lb|lh|lw|ld|lbu|lhu|lwu|flw|fld|lr\.[wd])$/.test(name)) return ACCESS.load;
@@ -85,10 +61,8 @@ export class RegionCompiler extends WasmHart implements Vocabulary<I64, I32> {
   readonly #structure: Structure;
   /** The most instructions from each block to the next check of the budget. */
   readonly #longest: number[] = [];
-  readonly #x: Register[] = [];
-  readonly #f: Register[] = [];
-  /** The registers whose locals are good now, and at the end of each block, as bits. */
-  #known = 0n;
+  #registers!: RegionRegisters;
+  /** The registers whose locals are good at the end of each block, as bits. */
   readonly #knownAfter: bigint[] = [];
   /** By access and base register. */
   readonly #sites: Site[][] = [];
@@ -126,8 +100,10 @@ export class RegionCompiler extends WasmHart implements Vocabulary<I64, I32> {
   readonly #hostFloat: HostFloat;
   /** How the present block ends. */
   #blockEnd: BlockEnd = { kind: "indirect" };
-  /** Whether it is in a loop that calls nothing; the blocks that are. */
+  /** Whether it is in a loop, and in one that calls nothing; the blocks that are. */
+  #repeats = false;
   #loops = false;
+  readonly #looping: ReadonlySet<number>;
   readonly #tight: ReadonlySet<number>;
 
   /** `neighbour` gives the function of the region that starts at an offset of the page, if it is in this module. */
@@ -148,7 +124,7 @@ export class RegionCompiler extends WasmHart implements Vocabulary<I64, I32> {
     this.#calls = this.#structure.order
       .filter((node) => this.#blocks[node].end.kind === "call")
       .map((call) => ({ call, reaches: this.#reachableFrom(call) }));
-    this.#tight = this.#inTightLoops();
+    ({ looping: this.#looping, tight: this.#tight } = this.#findLoops());
     this.#budget = f.param(1);
     this.#page = f.local(TYPE.i64);
     this.#depth = f.param(2);
@@ -171,7 +147,7 @@ export class RegionCompiler extends WasmHart implements Vocabulary<I64, I32> {
       const most = Math.max(0, ...ahead.map((to) => this.#longest[to]));
       this.#longest[node] = this.#blocks[node].instructions.length + most;
     }
-    const float = this.#usesFloat = this.#nameRegisters();
+    const float = this.#usesFloat = this.#survey();
 
     // Nothing is changed yet where there are too few steps left, or the floating-point unit is off.
     const refused = f.i32.ltS(f.get(this.#budget), f.const32(this.#longest[0]));
@@ -200,20 +176,17 @@ export class RegionCompiler extends WasmHart implements Vocabulary<I64, I32> {
     f.set(this.#pc, f.i64.add(f.get(this.#page), f.i64.extendUnsigned(f.i32.and(where(), f.const32(0xffff)))));
     f.set(this.#stop, f.const32(-1));
     f.close();
-    this.#spill();
+    this.#registers.spill();
     f.return(f.i32.xor(f.get(this.#budget), f.get(this.#stop)), f.get(this.#pc));
     f.unreachable();
   }
 
   // ------------------------------------------------------------ registers
 
-  /** Gives a local to each register that the region names. Whether there are floating-point instructions. */
-  #nameRegisters(): boolean {
-    const { f } = this;
+  /** Looks at all instructions: gives locals to registers and sites. Whether there are floating-point instructions. */
+  #survey(): boolean {
     let float = false;
-    const used = new Set<number>();
-    const writes: number[] = Array(2 * FLOAT).fill(0);
-    const looping = new Set<number>();
+    const use = new RegisterUse();
     this.#blocks.forEach(({ instructions }, node) => {
       const loops = this.#tight.has(node);
       for (const { row, index, fields } of instructions) {
@@ -222,87 +195,36 @@ export class RegionCompiler extends WasmHart implements Vocabulary<I64, I32> {
         this.#rounds ||= encoding.fields.has("rm");
         const access = ACCESSES[index];
         if (access !== undefined && (fields.rs1 !== SP || loops)) this.#nameSite(fields.rs1, access);
-        for (const name of encoding.fields) {
-          const first = FIRST_REGISTER[name];
-          if (first === undefined) continue;
-          const register = fields[name] + first;
-          used.add(register);
-          if (loops) looping.add(register);
-          if (name === "rd" || name === "fd") writes[register]++;
-        }
+        use.count(encoding.fields, fields, loops);
       }
     });
-    used.delete(0);
     // Holding costs a load and a store on the way in and out, and around each call.
     const worthHolding = 4 * (1 + this.#calls.length);
-    for (const register of used) {
-      const [list, n, slot, type] = register < FLOAT
-        ? [this.#x, register, SLOT.x, "i64"] as const
-        : [this.#f, register - FLOAT, SLOT.f, "f64"] as const;
-      list[n] = {
-        local: f.local(TYPE[type]),
-        type,
-        slot: slot + 8 * n,
-        bit: 1n << BigInt(register),
-        held: looping.has(register) || writes[register] >= worthHolding,
-        written: writes[register] > 0,
-      };
-    }
+    this.#registers = new RegionRegisters(this.f, () => this.hart, use, worthHolding);
     return float;
   }
 
-  /** Finds the blocks in loops that call nothing: in the order, from the loop's header to the last that goes back to it. */
-  #inTightLoops(): Set<number> {
+  /**
+   * Finds the blocks in loops, and those in loops that call nothing: in the order, from a loop's header to the last
+   * block that goes back to it.
+   */
+  #findLoops(): { looping: Set<number>; tight: Set<number> } {
     const { loops, place, order, isBack } = this.#structure;
+    const looping = new Set<number>();
     const tight = new Set<number>();
     for (const header of loops) {
       const last = order.findLastIndex((n) => this.#successors[n].includes(header) && isBack(n, header));
       const body = order.slice(place[header], last + 1);
+      body.forEach((n) => looping.add(n));
       if (!body.some((n) => this.#blocks[n].end.kind === "call")) body.forEach((n) => tight.add(n));
     }
-    return tight;
-  }
-
-  #held(): Register[] {
-    return [...this.#x, ...this.#f].filter((register) => register?.held);
-  }
-
-  #load({ local, slot, type }: Register): void {
-    const { f } = this;
-    const value = f.load64(this.hart, slot);
-    f.set(local, type === "f64" ? f.f64.reinterpret(value) : value);
+    return { looping, tight };
   }
 
   /** Loads the registers that are held, and what is known of rounding. */
   #fill(): void {
-    for (const register of this.#held()) this.#load(register);
+    this.#registers.fill();
     this.#readRounding();
-  }
-
-  /** Stores the registers that are held. */
-  #spill(): void {
-    const { f } = this;
-    for (const { written, slot, type, local } of this.#held()) {
-      if (written) f.store(type, this.hart, f.get(local), slot);
-    }
-  }
-
-  #read(register: Register): I64 {
-    const { f } = this;
-    if (!register.held && !(this.#known & register.bit)) {
-      this.#load(register);
-      this.#known |= register.bit;
-    }
-    const value = f.get(register.local);
-    return register.type === "f64" ? f.i64.reinterpret(value as F64) : value as I64;
-  }
-
-  #write(register: Register, value: I64): void {
-    const { f } = this;
-    f.set(register.local, register.type === "f64" ? f.f64.reinterpret(value) : value);
-    if (register.held) return;
-    f.store(register.type, this.hart, f.get(register.local), register.slot);
-    this.#known |= register.bit;
   }
 
   /** The locals that are good when a block starts: those of its dominator, unless a call may come in between. */
@@ -334,8 +256,9 @@ export class RegionCompiler extends WasmHart implements Vocabulary<I64, I32> {
     const { f } = this;
     const block = this.#blocks[node];
     this.#blockEnd = block.end;
+    this.#repeats = this.#looping.has(node);
     this.#loops = this.#tight.has(node);
-    this.#known = this.#knownBefore(node);
+    this.#registers.known = this.#knownBefore(node);
     this.#floatDirty = false;
     if (this.#structure.loops.has(node)) {
       const short = f.i32.ltS(f.get(this.#budget), f.const32(this.#longest[node]));
@@ -350,7 +273,7 @@ export class RegionCompiler extends WasmHart implements Vocabulary<I64, I32> {
       this.#offset += instruction.length;
       this.#left--;
     }
-    this.#knownAfter[node] = this.#known;
+    this.#knownAfter[node] = this.#registers.known;
   }
 
   #instruction({ row, index, fields, length }: Decoded): void {
@@ -406,7 +329,7 @@ export class RegionCompiler extends WasmHart implements Vocabulary<I64, I32> {
   #call({ next, target }: BlockEnd & { kind: "call" }): void {
     const { f } = this;
     const back = f.keep(this.#at(next));
-    this.#spill();
+    this.#registers.spill();
     const state = (depth: I32) => [this.hart, f.get(this.#budget), depth, f.get(this.#pc)];
     const take = ([left, pc]: Value[]) => {
       f.set(this.#budget, left as I32);
@@ -496,7 +419,7 @@ export class RegionCompiler extends WasmHart implements Vocabulary<I64, I32> {
         f.if(f.unlikely(f.i32.eqz(host)), () => this.#giveBack());
         f.set(addend, f.i32.sub(host, f.i32.wrap(address)));
       };
-      if (this.#loops) { // a page at each turn, perhaps: worth the code of a look-up in place
+      if (this.#repeats) { // a page at each turn, perhaps: worth the code of a look-up in place
         const { entry, hit } = this.lookUp(address, size, tag);
         f.if(f.likely(hit()), () => f.set(addend, f.load32(entry, SLOT.tlb + TLB.addend)), translate);
       } else {
@@ -569,7 +492,7 @@ export class RegionCompiler extends WasmHart implements Vocabulary<I64, I32> {
   }
 
   setRd(value: I64): void {
-    if (this.#fields.rd) this.#write(this.#x[this.#fields.rd], value);
+    if (this.#fields.rd) this.#registers.writeX(this.#fields.rd, value);
   }
 
   branch(condition?: I32): void {
@@ -649,17 +572,17 @@ export class RegionCompiler extends WasmHart implements Vocabulary<I64, I32> {
   }
 
   get fs1(): I64 {
-    return this.#read(this.#f[this.#fields.fs1]);
+    return this.#registers.readF(this.#fields.fs1);
   }
   get fs2(): I64 {
-    return this.#read(this.#f[this.#fields.fs2]);
+    return this.#registers.readF(this.#fields.fs2);
   }
   get fs3(): I64 {
-    return this.#read(this.#f[this.#fields.fs3]);
+    return this.#registers.readF(this.#fields.fs3);
   }
 
   setFd(value: I64): void {
-    this.#write(this.#f[this.#fields.fd], value);
+    this.#registers.writeF(this.#fields.fd, value);
     this.#dirtyFloat();
   }
 
@@ -704,7 +627,7 @@ export class RegionCompiler extends WasmHart implements Vocabulary<I64, I32> {
   }
 
   #getX(number: number): I64 {
-    return number ? this.#read(this.#x[number]) : this.f.const64(0);
+    return number ? this.#registers.readX(number) : this.f.const64(0);
   }
 
   /** mstatus.FS, once a block: nothing in between turns it back. */

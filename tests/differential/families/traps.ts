@@ -86,7 +86,7 @@ function piece(random: Random, may: Made["may"]): Instruction[] {
     }
     case 8:
       return [
-        instruction("csrrs", { rd, csr: csr(random.pick(["satp", "stvec", "mhartid", "misa", "sepc", "scause"])) }),
+        instruction("csrrs", { rd, csr: csr(random.pick(["satp", "stvec", "mhartid", "sepc", "scause"])) }),
       ];
     case 9:
       return [

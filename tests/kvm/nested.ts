@@ -22,7 +22,7 @@ const INIT = `#!/bin/busybox sh
 mount -t proc proc /proc; mount -t sysfs sysfs /sys; mount -t devtmpfs dev /dev
 for module in /modules/*; do insmod $module; done
 mount -t 9p -o trans=virtio,version=9p2000.L,msize=1048576,cache=loose,ro host /host
-mount -t tmpfs tmp /host/tmp; mount -t proc proc /host/proc; mount -t sysfs sysfs /host/sys
+mount -t tmpfs run /host/run; mount -t proc proc /host/proc; mount -t sysfs sysfs /host/sys
 mount -o bind /dev /host/dev; mkdir -p /host/dev/shm; mount -t tmpfs shm /host/dev/shm
 ip link set lo up
 script=$(sed 's/.*nested=\\([^ ]*\\).*/\\1/' /proc/cmdline)
@@ -106,11 +106,12 @@ export interface NestedOptions {
 export async function runNested(command: string, { seconds, said }: NestedOptions): Promise<Ended> {
   await need("run KVM in software", TOOLS);
   const { kernel, initrd } = await prepare();
-  // A place that the VM sees: its /tmp is its own.
+  // A place that the VM sees: its /run is its own, and the only one where it can write.
   const script = await Deno.makeTempFile({ dir: kvmCache(), suffix: ".sh" });
   const path = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"].join(":");
   const home = Deno.env.get("HOME") ?? "/root";
-  const environment = `export HOME=${home} PATH=${path} DENO_DIR=/tmp/deno NO_COLOR=1 DENO_NO_UPDATE_CHECK=1 NESTED=1`;
+  const environment =
+    `export HOME=${home} PATH=${path} TMPDIR=/run DENO_DIR=/run/deno NO_COLOR=1 DENO_NO_UPDATE_CHECK=1 NESTED=1`;
   await Deno.writeTextFile(script, `${environment}\ncd ${ROOT}\n${command}\n`);
   const child = new Deno.Command(QEMU, {
     args: [

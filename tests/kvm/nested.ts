@@ -1,6 +1,7 @@
 // KVM in software: a Debian kernel under QEMU's emulation of AMD's SVM, with this host's files, in which /dev/kvm works.
 // `deno task kvm:nested [command…]` runs a command there; without one, the kvm tests.
 
+import { createHash } from "node:crypto";
 import { fromFileUrl, join } from "@std/path";
 import { cpio, type CpioEntry } from "../../cli/images/cpio.ts";
 import { exists, kvmCache, need, output, packageBehind, run, unpackPackage } from "./host.ts";
@@ -57,7 +58,8 @@ async function* inOrder(name: string, folder: string, seen: Set<string>): AsyncG
 /** Makes the VM's kernel and initramfs, once for each version of Debian's kernel. */
 async function prepare(): Promise<NestedVm> {
   const name = await packageBehind("linux-image-amd64", /linux-image-[\w.+-]+-amd64/);
-  const folder = join(kvmCache(), `nested-${name}`);
+  const init = createHash("sha256").update(INIT).digest("hex").slice(0, 12);
+  const folder = join(kvmCache(), `nested-${name}-${init}`);
   const vm = { kernel: join(folder, "vmlinuz"), initrd: join(folder, "initrd.cpio") };
   if (await exists(folder)) return vm;
 

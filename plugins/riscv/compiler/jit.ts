@@ -30,7 +30,7 @@ export interface JitOptions {
 const BATCH = 32;
 const PATIENCE = 64;
 /** How often a region with jump tables is compiled, as more of what they lead to becomes hot. */
-const MAX_TIMES = 6;
+const MAX_TIMES = 32;
 /** Regions in the table, at the most. */
 export const MAX_REGIONS = 0x4000;
 

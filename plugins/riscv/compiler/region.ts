@@ -9,7 +9,7 @@ import { isQuickCsr } from "../wasm_system.ts";
 const MAX_INSTRUCTIONS = 400;
 
 /** A jump table's targets, at the most, and how far from the region's head they may be. */
-const MAX_TARGETS = 64;
+const MAX_TARGETS = 128;
 const SWITCH_REACH = 1536;
 
 /** How a block ends. Targets are offsets in the page; one outside of the region leaves it. */
@@ -88,7 +88,9 @@ export class PageReader {
    * instruction is not for a compiler.
    */
   region(code: DataView, head: number, reached: (offset: number) => boolean, entries: readonly number[] = []): Region {
-    const near = entries.filter((offset) => Math.abs(offset - head) <= SWITCH_REACH).slice(0, MAX_TARGETS);
+    const distance = (offset: number) => Math.abs(offset - head);
+    const near = entries.filter((offset) => distance(offset) <= SWITCH_REACH)
+      .sort((a, b) => distance(a) - distance(b)).slice(0, MAX_TARGETS);
     const decoded = this.#flood(code, head, reached, near);
     const leaders = new Set([head]);
     for (const [offset, instruction] of decoded) {

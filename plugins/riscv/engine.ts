@@ -23,6 +23,7 @@ import { CODE, hartBase, SLOT } from "./layout.ts";
 import { EngineMemory } from "./memory.ts";
 import { SCHEMES } from "./mmu.ts";
 import { SlowMemory } from "./slow_paths.ts";
+import { NOWHERE } from "./wasm_runtime.ts";
 
 /** Steps a hart makes before the next one has its turn. */
 export const SLICE = 10_000;
@@ -47,7 +48,7 @@ class RiscvEngine implements Engine {
   readonly #memory: EngineMemory;
   readonly #code: CodeCache;
   readonly #slow: SlowMemory;
-  readonly #run: (hart: number) => number;
+  readonly #run: (hart: number, address: bigint, depth: number) => number;
   readonly #jit: Jit;
   readonly #context: EngineContext<Config>;
   #retired = 0;
@@ -99,7 +100,7 @@ class RiscvEngine implements Engine {
       fused,
     });
     this.#slow.onHot = (entry) => this.#jit.hot(entry);
-    this.#run = instance.exports.run as (hart: number) => number;
+    this.#run = instance.exports.run as (hart: number, address: bigint, depth: number) => number;
   }
 
   get retired(): number {
@@ -221,7 +222,7 @@ class RiscvEngine implements Engine {
     do {
       hart.takeInterrupt();
       if (!hart.hasWork) break;
-      this.#run(hart.base);
+      this.#run(hart.base, NOWHERE, 0);
     } while (!this.#kicked && !hart.yielded && hart.proceed());
     const made = hart.end();
     this.#running = false;

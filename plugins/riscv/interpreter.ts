@@ -13,7 +13,7 @@ import { type I32, type I64, type Local, TYPE } from "./wasm/types.ts";
 import { type SlowAccess, WasmHart } from "./wasm_hart.ts";
 import { addMmu, type MmuFunctions, type RamPlace } from "./wasm_mmu.ts";
 import { addSystem, CSR_HOW, type SystemFunctions } from "./wasm_system.ts";
-import { addRunTo, entryOf, fetchLookUp } from "./wasm_runtime.ts";
+import { addInterpretTo, addRunTo, entryOf, fetchLookUp } from "./wasm_runtime.ts";
 import { addIntegerHelpers, type IntegerHelpers } from "./wasm_values.ts";
 
 /** What a slow path says to generated code. */
@@ -22,7 +22,7 @@ export const STATUS = {
   done: 0,
   /** The hart is elsewhere now (a trap, say): go on at its pc. */
   moved: 1,
-  /** Leave the generated code. */
+  /** Leave the generated code: no steps are left, or they are set aside. */
   leave: 2,
 } as const;
 
@@ -137,8 +137,9 @@ export interface InterpreterOptions extends Environment {
 }
 
 /**
- * The module with the interpreter. It exports `run(hart) → status`, and the functions that compiled regions share
- * with it: the helpers by name, the floating-point operations by theirs.
+ * The module with the interpreter. It exports `run(hart, address, depth) → status`, which runs until control comes to
+ * the address, or until there are no steps left, and the functions that compiled regions share with it: the helpers by
+ * name, the floating-point operations by theirs.
  */
 export function interpreterModule(handlers: Handlers, options: InterpreterOptions): Uint8Array<ArrayBuffer> {
   const module = new ModuleBuilder({ ...options, table: true });
@@ -155,8 +156,9 @@ export function interpreterModule(handlers: Handlers, options: InterpreterOption
   for (const [name, callee] of Object.entries({ ...integers, ...floats, ...mmu, ...system })) {
     module.export(name, callee);
   }
-  const runTo = addRunTo(module, mmu.fetchCode, options.only);
-  const { body } = module.function([TYPE.i32], [TYPE.i32], "run");
+  const runTo = addRunTo(module, { fetchCode: mmu.fetchCode, only: options.only });
+  const { callee, body } = module.function([TYPE.i32, TYPE.i64, TYPE.i32], [TYPE.i32], "run");
+  module.export("interpretTo", addInterpretTo(module, callee, options.only));
   new Interpreter(body, imports, { integers, floats, ...mmu, ...system, runTo }, options).build(handlers);
   return module.bytes();
 }
@@ -176,6 +178,9 @@ class Interpreter extends WasmHart implements Vocabulary<I64, I32> {
   /** The virtual address of the current page; pc while going elsewhere. */
   readonly #page: Local<typeof TYPE.i64>;
   readonly #pc: Local<typeof TYPE.i64>;
+  /** Where to stop, and how many calls are under way. */
+  readonly #until: Local<typeof TYPE.i64>;
+  readonly #depth: Local<typeof TYPE.i32>;
   readonly #budget: Local<typeof TYPE.i32>;
   readonly #context: Local<typeof TYPE.i64>;
   /** The entry's bits, and their low half. */
@@ -197,6 +202,8 @@ class Interpreter extends WasmHart implements Vocabulary<I64, I32> {
     readonly options: InterpreterOptions,
   ) {
     super(f, functions.integers, options.only);
+    this.#until = f.param(1);
+    this.#depth = f.param(2);
     this.#entry = f.local(TYPE.i32);
     this.#code = f.local(TYPE.i32);
     this.#page = f.local(TYPE.i64);
@@ -264,6 +271,11 @@ class Interpreter extends WasmHart implements Vocabulary<I64, I32> {
   #enterPage(): void {
     const { f } = this;
     const pc = f.get(this.#pc);
+    f.if(f.unlikely(f.i64.eq(pc, f.get(this.#until))), () => {
+      f.store("i64", this.hart, pc, SLOT.pc);
+      this.#storeBudget();
+      f.return(f.const32(STATUS.done));
+    });
     const { hit, page, code } = fetchLookUp(f, this.hart, pc);
     f.if(f.likely(hit), () => f.set(this.#code, code()), () => {
       f.set(this.#code, f.call<typeof TYPE.i32>(this.functions.fetchCode, this.hart, pc));
@@ -338,9 +350,8 @@ class Interpreter extends WasmHart implements Vocabulary<I64, I32> {
     const { f } = this;
     const index = f.keep(f.i32.wrap(f.i64.shrU(f.get(this.#bits), f.const64(32))));
     this.#refund();
-    const nowhere = f.const64(1);
-    const state = [this.hart, f.get(this.#budget), f.const32(0), this.pc, nowhere];
-    const [left, to] = f.callMany(this.functions.runTo, ...state);
+    const state = [this.hart, f.get(this.#budget), f.get(this.#depth), this.pc];
+    const [left, to] = f.callMany(this.functions.runTo, ...state, f.get(this.#until));
     f.set(this.#pc, to as I64);
     f.set(this.#context, this.#slot64(SLOT.dataContext));
     const before = f.keep(f.get(this.#budget));
@@ -537,7 +548,8 @@ class Interpreter extends WasmHart implements Vocabulary<I64, I32> {
   jump(target: I64): void {
     const { f } = this;
     const to = f.keep(target);
-    f.if(f.i64.eq(f.i64.and(to, f.const64(-PAGE_BYTES)), f.get(this.#page)), () => {
+    const inPage = f.i64.eq(f.i64.and(to, f.const64(-PAGE_BYTES)), f.get(this.#page));
+    f.if(f.i32.and(inPage, f.i64.ne(to, f.get(this.#until))), () => {
       f.set(this.#entry, entryOf(f, f.get(this.#code), to));
       this.#count();
       f.br(this.#next);

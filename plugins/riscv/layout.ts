@@ -65,6 +65,8 @@ export const SLOT = {
   /** Steps that compiled code made, and how often the interpreter entered it (i64 each): for people. */
   compiledSteps: 0x390,
   compiledRuns: 0x398,
+  /** Counts what may put other code at an address: writes of satp, fences (i32). */
+  mappings: 0x3a0,
   /** A bit for each superpage that may be in the TLB, by a hash. */
   superpages: 0x800,
   tlb: 0x1000,

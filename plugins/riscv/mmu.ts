@@ -132,6 +132,7 @@ export class Mmu {
     };
     forget(this.#entry(low));
     this.#forgetStack();
+    this.#remapped();
     i64[this.#fetchEntry(low) >> 3] = -1n;
     if (!this.#mayKnowSuperpage(low, high)) return;
     // The filter is made anew from what stays.
@@ -273,6 +274,10 @@ export class Mmu {
     this.memory.i64[this.base + SLOT.stackTag >> 3] = -1n;
   }
 
+  #remapped(): void {
+    this.memory.i32[this.base + SLOT.mappings >> 2]++;
+  }
+
   #entry(low: number): number {
     return this.base + SLOT.tlb + ((low >>> 12 ^ low >>> 23) & TLB.entries - 1) * TLB.bytes;
   }
@@ -286,6 +291,7 @@ export class Mmu {
     if (!space) this.#spaces.set(this.#satp, space = new Int32Array(CONTEXTS));
     this.#space = space;
     this.memory.i32.set(space, this.base + SLOT.contexts >> 2);
+    this.#remapped();
   }
 
   #walk(low: number, high: number, access: Access, regime: Regime): number {

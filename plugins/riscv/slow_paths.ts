@@ -176,7 +176,10 @@ export class SlowMemory implements SlowPaths {
 
   readonly system = (base: number, call: number, low: number, high: number, length: number): number => {
     this.calls.system++;
-    return executeSystem(this.#hart(base), SYSTEM_CALLS[call], low, high, length);
+    const hart = this.#hart(base);
+    const status = executeSystem(hart, SYSTEM_CALLS[call], low, high, length);
+    if (status === STATUS.leave) hart.interrupt();
+    return status;
   };
 
   // ------------------------------------------------------------ inside

@@ -242,6 +242,7 @@ function addFencePage(module: ModuleBuilder, only: number | undefined): Callee {
   const entry = f.keep(tableEntry(f, h.hart, address, TLB));
   for (const tag of [TLB.read, TLB.write]) f.store("i64", entry, f.const64(-1), SLOT.tlb + tag);
   f.store("i64", h.hart, f.const64(-1), SLOT.stackTag);
+  h.store(SLOT.mappings, f.i32.add(h.slot(SLOT.mappings), f.const32(1)));
   f.store("i64", tableEntry(f, h.hart, address, FETCH_TLB), f.const64(-1), SLOT.fetchTlb + FETCH_TLB.tag);
   f.return(f.const32(1));
   f.unreachable();

@@ -97,11 +97,7 @@ export class Jit {
     this.#waited = 0;
     const fresh = this.#queue.splice(0).filter(({ entry }) => !this.code.isCompiled(entry));
     this.#queued.clear();
-    let work: Work[] = [];
-    for (const candidate of [...fresh, ...this.#outgrown(fresh)]) {
-      const region = this.#region(candidate, fresh);
-      if (region.size) work.push({ ...candidate, region });
-    }
+    let work = [...this.#apart(this.#regions(fresh, fresh)), ...this.#regions(this.#outgrown(fresh), fresh)];
     if (!work.length) return;
     if (this.#free.length < work.length || this.#liveBytes > this.options.codeBytes) {
       this.#evictAll();
@@ -147,6 +143,25 @@ export class Jit {
         times < MAX_TIMES ? [{ entry: this.#entries[index], page, index }] : []
       )
     );
+  }
+
+  #regions(candidates: readonly Candidate[], fresh: readonly Candidate[]): Work[] {
+    return candidates.map((each) => ({ ...each, region: this.#region(each, fresh) })).filter((each) =>
+      each.region.size
+    );
+  }
+
+  /**
+   * Those without the ones whose entries stand in others' regions: what became hot with a function became hot by it,
+   * most likely. What is entered from elsewhere, too, becomes hot again.
+   */
+  #apart(work: readonly Work[]): Work[] {
+    const apart: Work[] = [];
+    for (const each of work.toSorted((a, b) => b.region.size - a.region.size)) {
+      const offset = (each.entry - each.page) / 4;
+      if (!apart.some(({ page, region }) => page === each.page && region.has(offset))) apart.push(each);
+    }
+    return apart;
   }
 
   #region({ entry, page }: Candidate, fresh: readonly Candidate[]): Region {
@@ -211,10 +226,19 @@ function importAll(module: ModuleBuilder, { only, fused }: JitOptions): RegionIm
   };
   const translateStack = module.import("translateStack", [i32, i64, i32, i32], [i32]);
   const fetchCode = module.import("fetchCode", [i32, i64], [i32]);
+  const interpretTo = module.import("interpretTo", [...REGION_SIGNATURE.params, i64], [...REGION_SIGNATURE.results]);
   const system = {
     accessCsr: module.import("accessCsr", [i32, i32, i32, i64], [i32]),
     enterSupervisor: module.import("enterSupervisor", [i32, i64], [i32]),
     leaveSupervisor: module.import("leaveSupervisor", [i32], [i32]),
   };
-  return { ...imports, only, fused, translate, translateStack, system, runTo: addRunTo(module, fetchCode, only) };
+  return {
+    ...imports,
+    only,
+    fused,
+    translate,
+    translateStack,
+    system,
+    runTo: addRunTo(module, { fetchCode, interpretTo, only }),
+  };
 }

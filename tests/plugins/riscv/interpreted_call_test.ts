@@ -1,0 +1,64 @@
+// Compiled code that calls what is interpreted: it stays, and goes on only where its own code is still at its address.
+
+import { assertEquals } from "@std/assert";
+import { Guest } from "../../support/riscv_guest.ts";
+import { PageTables, PTE } from "../../support/riscv_pages.ts";
+import { encode, RAM_BASE } from "../../support/riscv_rig.ts";
+
+const { V, R, X, A } = PTE;
+const ROUNDS = 40;
+const CALLER = RAM_BASE + 0x4000;
+const CALLEE = RAM_BASE + 0x6000;
+const DRIVER = "loop: jalr s1; addi a1, a1, -1; bnez a1, loop; wfi";
+
+/** Keeps ra, calls s5, adds n, and returns. */
+const caller = (n: number): number[] => [
+  encode("addi", { rd: 20, rs1: 1, imm: 0 }),
+  encode("jalr", { rd: 1, rs1: 21, imm: 0 }),
+  encode("slli", { rd: 10, rs1: 10, imm: 1 }),
+  encode("addi", { rd: 10, rs1: 10, imm: n }),
+  encode("jalr", { rd: 0, rs1: 20, imm: 0 }),
+];
+const RET = encode("jalr", { rd: 0, rs1: 1, imm: 0 });
+
+Deno.test("a caller goes on behind a call that is interpreted", () => {
+  // Reads of the counter are the interpreter's.
+  const guest = new Guest(DRIVER, {
+    config: { threshold: 4 },
+    registers: { s1: BigInt(CALLER), s5: BigInt(CALLEE), a1: ROUNDS },
+    prepare(rig) {
+      rig.program(CALLER, caller(1));
+      rig.program(CALLEE, [encode("csrrs", { rd: 5, rs1: 0, csr: 0xb02 }), RET]);
+    },
+  });
+  for (const steps of [5, 50, 3, 1000]) guest.run(steps);
+  assertEquals([guest.get("a0"), guest.engine.idle], [2n ** BigInt(ROUNDS) - 1n, true]);
+});
+
+Deno.test("a caller does not go on where the call has put other code at its address", () => {
+  const here = 0x1234_5000n;
+  const swap = encode("csrrw", { rd: 18, rs1: 18, csr: 0x180 });
+  for (const fence of [[], [encode("sfence.vma", { rs1: 0, rs2: 0 })]]) {
+    const guest = new Guest(DRIVER, {
+      mode: "S",
+      config: { threshold: 4 },
+      registers: { s1: here, s5: BigInt(CALLEE), a1: ROUNDS },
+      prepare(rig) {
+        const satps = [0, 1].map((space) => {
+          const built = new PageTables(rig, RAM_BASE + 0x1_0000 * (1 + space));
+          for (const page of [RAM_BASE, CALLEE]) built.map(BigInt(page), page, V | R | X | A);
+          built.map(here, CALLER + 0x1000 * space, V | R | X | A);
+          rig.program(CALLER + 0x1000 * space, caller(1 + space));
+          return built.satp(8, space);
+        });
+        rig.program(CALLEE, [swap, ...fence, RET]);
+        rig.hart.set("s2", satps[1]);
+        rig.hart.set("satp", satps[0]);
+      },
+    });
+    for (const steps of [5, 50, 3, 1000]) guest.run(steps);
+    let sum = 0n;
+    for (let i = 0; i < ROUNDS; i++) sum = 2n * sum + (i % 2 ? 1n : 2n);
+    assertEquals([guest.get("a0"), guest.engine.idle], [sum, true]);
+  }
+});

@@ -76,6 +76,11 @@ export interface Engine {
   /** An interrupt controller of the engine's own, to which the devices' lines are wired. */
   readonly controller?: Device["controller"];
   /**
+   * Makes what the first run needs and is not made yet, such as code. Called while boot files are being read into RAM;
+   * `run` does it otherwise.
+   */
+  prepare?(): void;
+  /**
    * Runs at most `instructions` more; the machine's next event is `nanos` away. Waiting harts are looked at again at
    * each call.
    */

@@ -48,8 +48,10 @@ class RiscvEngine implements Engine {
   readonly #memory: EngineMemory;
   readonly #code: CodeCache;
   readonly #slow: SlowMemory;
-  readonly #run: (hart: number, address: bigint, depth: number) => number;
-  readonly #jit: Jit;
+  readonly #handlers = new Handlers(INSTRUCTIONS);
+  /** Made by {@linkcode prepare}. */
+  #run!: (hart: number, address: bigint, depth: number) => number;
+  #jit?: Jit;
   readonly #context: EngineContext<Config>;
   #retired = 0;
   #current = 0;
@@ -65,8 +67,7 @@ class RiscvEngine implements Engine {
     const codeBytes = Math.max(config.codeCache, LEAST_CODE_BYTES);
     const memory = this.#memory = new EngineMemory(ram.base, ram.size, harts, codeBytes, ram.shared, MAX_REGIONS);
     this.ram = { buffer: memory.wasm.buffer, offset: memory.ramOffset, base: ram.base, size: ram.size };
-    const handlers = new Handlers(INSTRUCTIONS);
-    const code = this.#code = new CodeCache(memory, new EntryEncoder(INSTRUCTIONS, handlers), codeBytes);
+    const code = this.#code = new CodeCache(memory, new EntryEncoder(INSTRUCTIONS, this.#handlers), codeBytes);
     const list: RiscvHart[] = this.harts = [];
     for (let i = 0; i < harts; i++) list.push(new RiscvHart(i, memory, this.#hartContext(i), code));
     code.onCode = (host) => list.forEach((hart) => hart.mmu.dropWrites(host));
@@ -75,11 +76,18 @@ class RiscvEngine implements Engine {
       list[this.#current].interrupt();
     };
     this.#slow = new SlowMemory(memory, list, code, context.bus);
+  }
+
+  /** Makes the interpreter, and the compiler that goes with it. */
+  prepare(): void {
+    if (this.#jit) return;
+    const memory = this.#memory;
+    const { harts, config } = this.#context;
     const { pages, shared, countersOffset, originalsOffset } = memory;
     const threshold = config.compiler ? config.threshold : 2 ** 31;
     const fused = hostFuses();
     const only = harts === 1 ? hartBase(0) : undefined;
-    const module = new WebAssembly.Module(interpreterModule(handlers, {
+    const module = new WebAssembly.Module(interpreterModule(this.#handlers, {
       ...{ pages, shared, countersOffset, originalsOffset, threshold, only, fused, ram: memory },
     }));
     const table = new WebAssembly.Table({ element: "anyfunc", initial: MAX_REGIONS });
@@ -93,13 +101,13 @@ class RiscvEngine implements Engine {
         ...{ fetch, decode, hot, crossing, refill, load, store, loadReserved, storeConditional, amo, system },
       },
     });
-    this.#jit = new Jit(memory, code, table, instance.exports as WebAssembly.ModuleImports, {
+    const jit = this.#jit = new Jit(memory, this.#code, table, instance.exports as WebAssembly.ModuleImports, {
       threshold,
       codeBytes: config.compiledCode,
       only,
       fused,
     });
-    this.#slow.onHot = (entry) => this.#jit.hot(entry);
+    this.#slow.onHot = (entry) => jit.hot(entry);
     this.#run = instance.exports.run as (hart: number, address: bigint, depth: number) => number;
   }
 
@@ -109,6 +117,7 @@ class RiscvEngine implements Engine {
   #stepsBefore = 0;
 
   run(instructions: number): Exit {
+    this.prepare();
     this.#kicked = false;
     let left = instructions;
     let idle = 0;
@@ -123,7 +132,7 @@ class RiscvEngine implements Engine {
       if (this.#htif?.exit) return this.#htif.exit;
       if (this.#kicked) break;
     }
-    this.#jit.tick();
+    this.#jit!.tick();
     return { reason: "budget" };
   }
 
@@ -203,10 +212,10 @@ class RiscvEngine implements Engine {
       pageWalks: sum((hart) => hart.mmu.walks),
       decoded: this.#code.decoded,
       codeFlushes: this.#code.flushes,
-      regions: this.#jit.regions,
-      modules: this.#jit.modules,
-      compiledBytes: this.#jit.compiledBytes,
-      evictions: this.#jit.evictions,
+      regions: this.#jit?.regions ?? 0,
+      modules: this.#jit?.modules ?? 0,
+      compiledBytes: this.#jit?.compiledBytes ?? 0,
+      evictions: this.#jit?.evictions ?? 0,
       ...Object.fromEntries(calls),
     };
   }

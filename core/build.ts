@@ -1,6 +1,6 @@
 // Builds a machine from its plan: back ends, engine, devices, wires, boot. What fails midway is closed again.
 
-import { bootLoader, readBootFiles } from "./boot.ts";
+import { bootLoader, openBootFiles } from "./boot.ts";
 import { Bus } from "./bus.ts";
 import { Alarms, HostTime, InstructionTime } from "./clock.ts";
 import { Devices } from "./devices.ts";
@@ -131,8 +131,8 @@ class Assembly {
     const firmware = this.#firmware();
     const { hypervisor, base, quantum } = this.#options;
     const { host } = hypervisor;
-    // Under way while the engine starts.
-    const files = readBootFiles({ host, base, files: description.boot });
+    // What the host has to fetch is under way while the engine starts.
+    const files = openBootFiles({ host, base, files: description.boot });
     files.catch(() => {}); // thrown where they are needed
     const opened: [PlannedDevice, OpenBackends][] = [];
     for (const planned of devices) opened.push([planned, await this.#openBackends(planned)]);

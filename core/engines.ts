@@ -1,7 +1,8 @@
 // The choice of an engine where a description leaves it open: the first that works here and is for what is to boot.
 
+import { openBootFile } from "./boot.ts";
 import type { CheckedDescription } from "./description.ts";
-import type { Bytes, EngineDefinition, Host, PluginDefinition, PluginUse } from "./plugin.ts";
+import type { EngineDefinition, Host, PluginDefinition, PluginUse } from "./plugin.ts";
 import type { Registry } from "./registry.ts";
 
 /** The engine's name that stands for a choice. */
@@ -10,7 +11,7 @@ export const AUTO = "auto";
 /** What the choice is made from. */
 export interface EngineChoice {
   readonly registry: Registry;
-  readonly host: Pick<Host, "resolve" | "readFile">;
+  readonly host: Pick<Host, "resolve" | "openFile">;
   /** Names of engines, best first. The last one is taken where no other is fit. */
   readonly engines: readonly string[];
   readonly plugins?: Readonly<Record<string, PluginDefinition>>;
@@ -32,30 +33,21 @@ async function isFit(use: string, description: CheckedDescription, choice: Engin
   const engine = await registry.find("engine", use, place);
   // Under the instruction clock an engine has to count.
   if (description.clock === "instructions" && !engine.counts) return false;
-  // A kernel is read only where that decides something.
+  // A kernel is looked at only where that decides something.
   return (await engine.probe()).usable && await forGuest(engine, description, choice);
 }
 
 /** Whether the board, or else the kernel, is for the engine's architecture. */
 async function forGuest(
   engine: EngineDefinition,
-  { board: named, boot: { kernel } }: CheckedDescription,
+  { board: named, boot: files }: CheckedDescription,
   { registry, host, plugins, base }: EngineChoice,
 ): Promise<boolean> {
   const find = (use: string) => registry.find("board", use, { path: "machine.board", plugins, base });
   if (named) return engine.architectures.includes((await find(named.use)).architecture);
   const board = await find(engine.defaultBoard);
-  if (kernel === undefined || !board.takes) return false;
-  const file = await read(kernel, host, base);
-  return file !== undefined && board.takes(file);
-}
-
-/** The file's bytes; nothing if it can not be read, which is told where it is booted. */
-async function read(file: string | Bytes, host: EngineChoice["host"], base?: string): Promise<Bytes | undefined> {
-  if (typeof file !== "string") return file;
-  try {
-    return await host.readFile(host.resolve(file, base));
-  } catch {
-    return undefined;
-  }
+  if (!board.takes) return false;
+  // One that can not be read is told where it is booted.
+  const kernel = await openBootFile("kernel", { host, base, files }).catch(() => undefined);
+  return kernel !== undefined && board.takes(kernel);
 }

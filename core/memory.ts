@@ -66,6 +66,16 @@ export class GuestMemory implements Dma {
     this.#touch(offset, from.length);
   }
 
+  /** Lets `read` fill a range, which counts as written when that settles, however it does. */
+  async fill(at: Address, length: number, read: (into: Bytes) => Promise<void>): Promise<void> {
+    const offset = this.#offset(at, length);
+    try {
+      await read(this.bytes.subarray(offset, offset + length));
+    } finally {
+      this.#touch(offset, length);
+    }
+  }
+
   borrow(at: Address, length: number, access: "read" | "write"): Borrowed {
     const offset = this.#offset(at, length);
     const ram = this.bytes.subarray(offset, offset + length);

@@ -12,6 +12,7 @@ export * from "./contract/backends.ts";
 export * from "./contract/device.ts";
 export * from "./contract/engine.ts";
 export * from "./contract/board.ts";
+export * from "./contract/boot_file.ts";
 export * from "./contract/description.ts";
 export * from "./contract/host.ts";
 

@@ -1,20 +1,28 @@
 // The host port on web APIs, and a turn and a file of Deno's where it is there: it serves wherever there are timers and fetch.
 
-import type { Bytes, Host, Nanos } from "../core/plugin.ts";
+import { type BootFile, type Bytes, bytesFile, type Host, type Nanos } from "../core/plugin.ts";
 
 /** What a host in front of the web's APIs has besides: a turn of its event loop that waits for no timer. */
 interface Immediate {
   readonly setImmediate?: (callback: () => void) => void;
 }
 
-/** Where there is a file system besides: a file at one go into its own bytes, which fetch reads in small pieces. */
+/** Where there is a file system besides: its files in parts, straight to where they are wanted. */
 interface FileSystem {
-  readonly Deno?: { openSync(url: URL): OpenFile };
+  readonly Deno?: { openSync(url: URL): Handle };
 }
-interface OpenFile extends Disposable {
-  statSync(): { readonly isFile: boolean; readonly size: number };
-  read(into: Uint8Array): Promise<number | null>;
+interface Handle extends Disposable {
+  statSync(): FileStatus;
+  seekSync(offset: number, whence: number): number;
+  readSync(into: Bytes): number | null;
+  read(into: Bytes): Promise<number | null>;
 }
+interface FileStatus {
+  readonly isFile: boolean;
+  readonly size: number;
+  readonly mtime: Date | null;
+}
+const SEEK_START = 0;
 
 const MILLISECOND: Nanos = 1_000_000;
 /** Timers come up to this much late. */
@@ -69,36 +77,95 @@ export function createWebHost(load: (specifier: string) => Promise<unknown>): Ho
       return new URL(path, base ?? "file:///").href;
     },
 
-    async readFile(location) {
-      const bytes = await readWhole(location).catch((error) => {
-        throw new Error(reason(error));
-      });
-      if (bytes) return bytes;
-      const answer = await fetch(location).catch((error) => {
-        throw new Error(reason(error)); // without the location, which the caller names
-      });
+    async openFile(location) {
+      const file = openOnDisk(location);
+      if (file) return file;
+      const answer = await fetch(location).catch(refuse);
       if (!answer.ok) throw new Error(`${location} answers ${answer.status} ${answer.statusText}`);
-      return new Uint8Array(await answer.arrayBuffer());
+      return bytesFile(new Uint8Array(await answer.arrayBuffer()));
     },
 
     load,
   };
 }
 
-/** A file of the host's, where it is a plain one and there is a file system. The read is under way at once. */
-async function readWhole(location: string): Promise<Bytes | undefined> {
+/** A file of the host's, where it is a plain one and there is a file system. */
+function openOnDisk(location: string): BootFile | undefined {
   const { Deno: files } = globalThis as FileSystem;
   if (!files || !location.startsWith("file:")) return undefined;
-  using file = files.openSync(new URL(location));
-  const { isFile, size } = file.statSync();
-  if (!isFile) return undefined;
-  const bytes = new Uint8Array(size);
-  for (let at = 0; at < size;) {
-    const read = await file.read(bytes.subarray(at));
-    if (read === null) return bytes.subarray(0, at);
-    at += read;
+  const url = new URL(location);
+  return clearly(() => {
+    using handle = files.openSync(url);
+    const status = handle.statSync();
+    return status.isFile ? new DiskFile(() => files.openSync(url), status) : undefined;
+  });
+}
+
+/** A plain file. Each read has a handle, and so a position, of its own: several go on side by side. */
+class DiskFile implements BootFile {
+  readonly length: number;
+  readonly #open: () => Handle;
+  readonly #modified: number | undefined;
+
+  constructor(open: () => Handle, { size, mtime }: FileStatus) {
+    this.length = size;
+    this.#open = open;
+    this.#modified = mtime?.getTime();
   }
-  return bytes;
+
+  slice(at: number, length: number): Bytes {
+    return clearly(() => {
+      using handle = this.#openAt(at);
+      const bytes = new Uint8Array(Math.max(0, Math.min(length, this.length - at)));
+      for (let done = 0; done < bytes.length;) done += some(handle.readSync(bytes.subarray(done)));
+      return bytes;
+    });
+  }
+
+  async read(at: number, into: Bytes): Promise<void> {
+    using handle = clearly(() => this.#openAt(at));
+    for (let done = 0; done < into.length;) {
+      const read = await handle.read(into.subarray(done)).catch(refuse);
+      done += some(read);
+    }
+  }
+
+  /** A handle at a position of the file, which is still the one that was opened first. */
+  #openAt(at: number): Handle {
+    const handle = this.#open();
+    try {
+      const { size, mtime } = handle.statSync();
+      if (size !== this.length || mtime?.getTime() !== this.#modified) throw changed();
+      handle.seekSync(at, SEEK_START);
+      return handle;
+    } catch (error) {
+      handle[Symbol.dispose]();
+      throw error;
+    }
+  }
+}
+
+/** The bytes that a read gave: a file that was not cut short meanwhile has some. */
+function some(read: number | null): number {
+  if (read) return read;
+  throw changed();
+}
+
+function changed(): Error {
+  return new Error("it changed while it was being read");
+}
+
+/** What `act` gives. What it throws says why, and leaves to the caller what. */
+function clearly<T>(act: () => T): T {
+  try {
+    return act();
+  } catch (error) {
+    return refuse(error);
+  }
+}
+
+function refuse(error: unknown): never {
+  throw new Error(reason(error));
 }
 
 /** Why a file can not be read, in the host's words. */

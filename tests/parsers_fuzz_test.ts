@@ -11,11 +11,11 @@ import { JsonError, parseJson } from "../cli/json.ts";
 import { Random } from "../cli/fuzz/random.ts";
 import { checkDescription } from "../core/description.ts";
 import { decodeTree, encodeTree, formatTree, node } from "../core/device_tree.ts";
-import type { MachineDescription, Plain } from "../core/plugin.ts";
+import { bytesFile, type MachineDescription, type Plain } from "../core/plugin.ts";
 import { decodePlain, encodePlain } from "../core/snapshot.ts";
 import { boot } from "../plugins/riscv_virt/boot.ts";
 import { readProgram } from "../plugins/riscv_virt/kernel.ts";
-import { elf, linuxImage, LOOP } from "./support/boot_files.ts";
+import { bootFiles, elf, linuxImage, LOOP } from "./support/boot_files.ts";
 import { deb } from "./support/fake_archive.ts";
 import { FakeEngine } from "./support/fake_engine.ts";
 import { mutate } from "./support/mutate.ts";
@@ -107,8 +107,8 @@ function load(kernel: Uint8Array): void {
   engine.reset();
   boot({
     engine,
-    files: { kernel },
-    write: (at, bytes) => engine.write(at, bytes),
+    files: bootFiles({ kernel }),
+    write: (at, content) => engine.write(at, content),
     devices: [],
     timebase: 10_000_000,
   }, "quiet");
@@ -326,7 +326,7 @@ Deno.test("an ELF file whose segments lie on each other is refused, not loaded f
   const segments = Array.from({ length: 100 }, () => ({ memsz: BigInt(RAM.size), bytes: new Uint8Array(4) }));
   await assertCheap(() =>
     assertThrows(
-      () => readProgram("kernel", elf({ segments }), RAM, RAM.base),
+      () => readProgram("kernel", bytesFile(elf({ segments })), RAM, RAM.base),
       RangeError,
       "its segments of 0x64000000 bytes overlap, or do not fit into RAM",
     )

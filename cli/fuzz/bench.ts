@@ -2,6 +2,7 @@
 
 import {
   type Address,
+  type BootFile,
   type Bytes,
   createHypervisor,
   createMachine,
@@ -104,8 +105,8 @@ class BenchHost implements Host {
     return this.#real.resolve(location, base);
   }
 
-  readFile(location: string): Promise<Bytes> {
-    return this.#real.readFile(location);
+  openFile(location: string): Promise<BootFile> {
+    return this.#real.openFile(location);
   }
 
   load(specifier: string): Promise<unknown> {

@@ -1,6 +1,7 @@
 // What differs between machines: where devices stand, how a kernel starts.
 
 import type { Schema } from "../schema.ts";
+import type { BootFile } from "./boot_file.ts";
 import type { DeviceDescription } from "./description.ts";
 import type { DeviceTreePart, PluginHead } from "./device.ts";
 import type { Engine, Firmware, Hart } from "./engine.ts";
@@ -34,11 +35,11 @@ export interface Placement {
 /** What is loaded at start. */
 export interface BootFiles {
   /** The kernel: an Image, an ELF or a flat binary. */
-  readonly kernel?: Bytes;
+  readonly kernel?: BootFile;
   /** The initial RAM disk. */
-  readonly initrd?: Bytes;
+  readonly initrd?: BootFile;
   /** The guest's own firmware. */
-  readonly bios?: Bytes;
+  readonly bios?: BootFile;
   /** The kernel's command line. */
   readonly append?: string;
 }
@@ -49,8 +50,11 @@ export interface BootContext {
   readonly engine: Engine;
   /** What to load. */
   readonly files: BootFiles;
-  /** Copies into guest RAM; throws a `RangeError` outside of it. */
-  write(at: Address, bytes: Bytes): void;
+  /**
+   * Has bytes, a file or a part of one ({@linkcode filePart}) in guest RAM before the guest runs; where two overlap,
+   * the later one's. Bytes are not to be changed after it. Throws a `RangeError` outside of RAM.
+   */
+  write(at: Address, content: Bytes | BootFile): void;
   /** So many random bytes, for a guest that has no source of its own yet; absent under the instruction clock. */
   entropy?(length: number): Bytes;
   /** All devices, placed. */
@@ -97,7 +101,7 @@ export interface BoardDefinition<C = unknown> extends PluginHead<"board"> {
   /** Checks its configuration. */
   readonly config: Schema<C>;
   /** Whether a boot file is for machines of this board; for the choice of an engine where the description names none. */
-  takes?(file: Bytes): boolean;
+  takes?(file: BootFile): boolean;
   /** Makes the board of one machine. */
   create(context: { config: C; harts: number; ramSize: number; bios: boolean; bootargs?: string }): Board;
 }

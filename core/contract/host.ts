@@ -1,5 +1,6 @@
 // What core asks of its host.
 
+import type { BootFile } from "./boot_file.ts";
 import type { Bytes, Nanos } from "./values.ts";
 
 /** What core asks of its host. */
@@ -16,8 +17,8 @@ export interface Host {
   sleep(nanos: Nanos, wake: Promise<void>): Promise<void>;
   /** The absolute form of a path or URL. Throws a `TypeError` for a relative one if there is no `base`. */
   resolve(location: string, base: string | undefined): string;
-  /** Reads a whole file or URL, given in its absolute form. */
-  readFile(location: string): Promise<Bytes>;
+  /** Opens a file or URL, given in its absolute form, for reading in parts; reads it whole only where it has to. */
+  openFile(location: string): Promise<BootFile>;
   /** Imports a plugin module and gives its default export. */
   load(specifier: string): Promise<unknown>;
 }

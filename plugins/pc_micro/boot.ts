@@ -83,10 +83,10 @@ export function boot(context: BootContext, { flat, entry, bootargs }: BootOption
     initrd: initrdAt === undefined ? undefined : { at: initrdAt, size: files.initrd!.length },
     seeded: context.entropy !== undefined,
   };
-  for (const { at, bytes, zeroes } of program.segments) {
-    write(at, bytes);
+  for (const { at, content, zeroes } of program.segments) {
+    write(at, content);
     for (let done = 0; done < zeroes; done += ZEROES.length) {
-      write(at + bytes.length + done, ZEROES.subarray(0, Math.min(ZEROES.length, zeroes - done)));
+      write(at + content.length + done, ZEROES.subarray(0, Math.min(ZEROES.length, zeroes - done)));
     }
   }
   if (initrdAt !== undefined) write(initrdAt, files.initrd!);

@@ -1,7 +1,7 @@
 // How a machine starts: what goes where in RAM, and how the harts enter (OpenSBI, docs/firmware/fw_dynamic.md).
 
 import { encodeTree } from "../../core/device_tree.ts";
-import type { Address, BootContext, Bytes } from "../../core/plugin.ts";
+import type { Address, BootContext, BootFile, Bytes } from "../../core/plugin.ts";
 import { readProgram } from "./kernel.ts";
 import { hex } from "./memory_map.ts";
 import type { Program } from "./program.ts";
@@ -18,19 +18,19 @@ const FW_DYNAMIC_INFO = { magic: 0x4942534fn, version: 2n, next_mode_s: 1n, opti
 const TREE_SLACK = PAGE;
 const ZEROES = new Uint8Array(64 * 1024);
 
-/** Bytes with their place in RAM. */
-interface Placed {
+/** What is to lie in RAM, with its place. */
+interface Placed<T> {
   readonly at: Address;
-  readonly bytes: Bytes;
+  readonly content: T;
 }
 
 /** All that is to be done at start. */
 interface Plan {
   readonly bios?: Program;
   readonly kernel?: Program;
-  readonly initrd?: Placed;
-  readonly tree: Placed;
-  readonly info?: Placed;
+  readonly initrd?: Placed<BootFile>;
+  readonly tree: Placed<Bytes>;
+  readonly info?: Placed<Bytes>;
 }
 
 /** A length rounded up to whole pages. */
@@ -93,24 +93,24 @@ function plan(context: BootContext, bootargs: string | undefined): Plan {
   return {
     bios,
     kernel,
-    info: info && { at: infoAt, bytes: info },
-    initrd: files.initrd && { at: initrdAt, bytes: files.initrd },
-    tree: { at: treeAt, bytes: tree(initrdAt) },
+    info: info && { at: infoAt, content: info },
+    initrd: files.initrd && { at: initrdAt, content: files.initrd },
+    tree: { at: treeAt, content: tree(initrdAt) },
   };
 }
 
 function load(context: BootContext, program: Program): void {
-  for (const { at, bytes, zeroes } of program.segments) {
-    context.write(at, bytes);
+  for (const { at, content, zeroes } of program.segments) {
+    context.write(at, content);
     for (let done = 0; done < zeroes; done += ZEROES.length) {
-      context.write(at + bytes.length + done, ZEROES.subarray(0, Math.min(ZEROES.length, zeroes - done)));
+      context.write(at + content.length + done, ZEROES.subarray(0, Math.min(ZEROES.length, zeroes - done)));
     }
   }
 }
 
 /** The device tree's blob, as {@linkcode boot} would place it. */
 export function describe(context: BootContext, bootargs: string | undefined): Bytes {
-  return plan(context, bootargs).tree.bytes;
+  return plan(context, bootargs).tree.content;
 }
 
 /**
@@ -124,7 +124,7 @@ export function boot(context: BootContext, bootargs: string | undefined): void {
   const first = bios ?? kernel;
   if (!first) throw new TypeError("Cannot boot: wanted a kernel or a bios, got neither");
   for (const program of [bios, kernel]) if (program) load(context, program);
-  for (const placed of [initrd, tree, info]) if (placed) context.write(placed.at, placed.bytes);
+  for (const placed of [initrd, tree, info]) if (placed) context.write(placed.at, placed.content);
 
   const { engine } = context;
   if (first.tohost !== undefined) engine.htif?.(first.tohost, first.fromhost);

@@ -1,6 +1,6 @@
 // Reads RISC-V programs in ELF64: System V ABI (gABI 4.1), chapters 4 and 5.
 
-import type { Address, Bytes } from "../../core/plugin.ts";
+import { type Address, type BootFile, type Bytes, filePart } from "../../core/plugin.ts";
 import { hex } from "./memory_map.ts";
 import type { Extent, Program, Role, Segment } from "./program.ts";
 
@@ -38,23 +38,16 @@ interface Block {
   readonly size: number;
 }
 
-class Elf {
+/** A header, or an entry of a table, by the offsets of its fields. */
+class Fields {
   readonly #view: DataView;
 
-  constructor(readonly role: Role, readonly file: Bytes, readonly ram: Extent) {
-    this.#view = new DataView(file.buffer, file.byteOffset, file.byteLength);
-    if (file.length < HEADER.size) throw this.wrong("its ELF header is cut off");
-    if (file[HEADER.class] !== CLASS64 || file[HEADER.data] !== LITTLE_ENDIAN) {
-      throw this.wrong("wanted an ELF file of 64 bits, little-endian");
-    }
-    const machine = this.u16(HEADER.e_machine);
-    if (machine !== MACHINE_RISCV) {
-      throw this.wrong(`wanted an ELF file for RISC-V (machine ${MACHINE_RISCV}), got one for machine ${machine}`);
-    }
+  constructor(bytes: Bytes) {
+    this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   }
 
-  wrong(why: string): RangeError {
-    return new RangeError(`Cannot boot the ${this.role}: ${why}`);
+  u8(at: number): number {
+    return this.#view.getUint8(at);
   }
 
   u16(at: number): number {
@@ -68,6 +61,26 @@ class Elf {
   u64(at: number): bigint {
     return this.#view.getBigUint64(at, true);
   }
+}
+
+class Elf {
+  readonly header: Fields;
+
+  constructor(readonly role: Role, readonly file: BootFile, readonly ram: Extent) {
+    if (file.length < HEADER.size) throw this.wrong("its ELF header is cut off");
+    const header = this.header = new Fields(file.slice(0, HEADER.size));
+    if (header.u8(HEADER.class) !== CLASS64 || header.u8(HEADER.data) !== LITTLE_ENDIAN) {
+      throw this.wrong("wanted an ELF file of 64 bits, little-endian");
+    }
+    const machine = header.u16(HEADER.e_machine);
+    if (machine !== MACHINE_RISCV) {
+      throw this.wrong(`wanted an ELF file for RISC-V (machine ${MACHINE_RISCV}), got one for machine ${machine}`);
+    }
+  }
+
+  wrong(why: string): RangeError {
+    return new RangeError(`Cannot boot the ${this.role}: ${why}`);
+  }
 
   /** A range of the file that two header fields give. */
   block(what: string, at: bigint, size: bigint): Block {
@@ -76,33 +89,34 @@ class Elf {
   }
 
   /** The entries of a header table. */
-  table(what: string, offset: bigint, count: number, wanted: number, found: number): number[] {
+  table(what: string, offset: bigint, count: number, wanted: number, found: number): Fields[] {
     if (count && found !== wanted) throw this.wrong(`its ${what} has entries of ${found} bytes, wanted ${wanted}`);
-    const { at } = this.block(what, offset, BigInt(count * wanted));
-    return Array.from({ length: count }, (_, i) => at + i * wanted);
+    const { at, size } = this.block(what, offset, BigInt(count * wanted));
+    const entries = this.file.slice(at, size);
+    return Array.from({ length: count }, (_, i) => new Fields(entries.subarray(i * wanted, (i + 1) * wanted)));
   }
 
   segments(): Loaded[] {
     const headers = this.table(
       "program header table",
-      this.u64(HEADER.e_phoff),
-      this.u16(HEADER.e_phnum),
+      this.header.u64(HEADER.e_phoff),
+      this.header.u16(HEADER.e_phnum),
       PROGRAM.size,
-      this.u16(HEADER.e_phentsize),
+      this.header.u16(HEADER.e_phentsize),
     );
     const segments = headers
-      .filter((at) => this.u32(at + PROGRAM.p_type) === PT_LOAD && this.u64(at + PROGRAM.p_memsz) > 0n)
-      .map((at) => this.#segment(at));
+      .filter((header) => header.u32(PROGRAM.p_type) === PT_LOAD && header.u64(PROGRAM.p_memsz) > 0n)
+      .map((header) => this.#segment(header));
     // Each lies in RAM; thousands that lie on each other would be loaded for hours.
     const total = segments.reduce((sum, { size }) => sum + size, 0);
     if (total > this.ram.size) throw this.wrong(`its segments of ${hex(total)} bytes overlap, or do not fit into RAM`);
     return segments;
   }
 
-  #segment(header: number): Loaded {
-    const filesz = this.u64(header + PROGRAM.p_filesz);
-    const memsz = this.u64(header + PROGRAM.p_memsz);
-    const at = this.u64(header + PROGRAM.p_paddr);
+  #segment(header: Fields): Loaded {
+    const filesz = header.u64(PROGRAM.p_filesz);
+    const memsz = header.u64(PROGRAM.p_memsz);
+    const at = header.u64(PROGRAM.p_paddr);
     const { ram } = this;
     if (at < BigInt(ram.base) || at + memsz > BigInt(ram.base + ram.size)) {
       throw this.wrong(
@@ -111,13 +125,13 @@ class Elf {
       );
     }
     if (filesz > memsz) throw this.wrong("it has a segment with more bytes in the file than in memory");
-    const block = this.block("segment", this.u64(header + PROGRAM.p_offset), filesz);
+    const block = this.block("segment", header.u64(PROGRAM.p_offset), filesz);
     return {
       at: Number(at),
-      bytes: this.file.subarray(block.at, block.at + block.size),
+      content: filePart(this.file, block.at, block.size),
       zeroes: Number(memsz - filesz),
       size: Number(memsz),
-      linkedAt: this.u64(header + PROGRAM.p_vaddr),
+      linkedAt: header.u64(PROGRAM.p_vaddr),
     };
   }
 
@@ -126,35 +140,38 @@ class Elf {
     const found = new Map<string, bigint>();
     const sections = this.table(
       "section header table",
-      this.u64(HEADER.e_shoff),
-      this.u16(HEADER.e_shnum),
+      this.header.u64(HEADER.e_shoff),
+      this.header.u16(HEADER.e_shnum),
       SECTION.size,
-      this.u16(HEADER.e_shentsize),
+      this.header.u16(HEADER.e_shentsize),
     );
-    const content = (at: number): Block =>
-      this.block("symbol table", this.u64(at + SECTION.sh_offset), this.u64(at + SECTION.sh_size));
-    const table = sections.find((at) => this.u32(at + SECTION.sh_type) === SHT_SYMTAB);
+    const content = (section: Fields): Bytes => {
+      const { at, size } = this.block("symbol table", section.u64(SECTION.sh_offset), section.u64(SECTION.sh_size));
+      return this.file.slice(at, size);
+    };
+    const table = sections.find((section) => section.u32(SECTION.sh_type) === SHT_SYMTAB);
     if (table === undefined) return found;
-    const link = sections[this.u32(table + SECTION.sh_link)];
+    const link = sections[table.u32(SECTION.sh_link)];
     if (link === undefined) throw this.wrong("its symbol table has no names");
-    const symbols = content(table);
+    const entries = content(table);
     const names = content(link);
-    for (let at = symbols.at; at + SYMBOL.size <= symbols.at + symbols.size; at += SYMBOL.size) {
-      const offset = this.u32(at + SYMBOL.st_name);
-      const name = wanted.find((name) => this.#isText(name, names, offset));
-      if (name) found.set(name, this.u64(at + SYMBOL.st_value));
+    const symbols = new Fields(entries);
+    for (let at = 0; at + SYMBOL.size <= entries.length; at += SYMBOL.size) {
+      const offset = symbols.u32(at + SYMBOL.st_name);
+      const name = wanted.find((name) => isText(name, names, offset));
+      if (name) found.set(name, symbols.u64(at + SYMBOL.st_value));
     }
     return found;
   }
+}
 
-  /** Whether `text` and a NUL stand at `offset` of a string table. */
-  #isText(text: string, names: Block, offset: number): boolean {
-    if (offset + text.length >= names.size) return false;
-    for (let i = 0; i <= text.length; i++) {
-      if (this.file[names.at + offset + i] !== (i < text.length ? text.charCodeAt(i) : 0)) return false;
-    }
-    return true;
+/** Whether `text` and a NUL stand at `offset` of a string table. */
+function isText(text: string, names: Bytes, offset: number): boolean {
+  if (offset + text.length >= names.length) return false;
+  for (let i = 0; i <= text.length; i++) {
+    if (names[offset + i] !== (i < text.length ? text.charCodeAt(i) : 0)) return false;
   }
+  return true;
 }
 
 /** The physical address of one that was linked for. */
@@ -169,10 +186,10 @@ function physical(linked: bigint | undefined, segments: readonly Loaded[]): Addr
  *
  * @throws {RangeError} for a file that is broken, for another machine, or linked to outside of RAM.
  */
-export function readElf(role: Role, file: Bytes, ram: Extent): Program {
+export function readElf(role: Role, file: BootFile, ram: Extent): Program {
   const elf = new Elf(role, file, ram);
   const segments = elf.segments();
-  const entry = physical(elf.u64(HEADER.e_entry), segments);
+  const entry = physical(elf.header.u64(HEADER.e_entry), segments);
   if (entry === undefined) throw elf.wrong("its entry point lies in none of its segments");
   const symbols = elf.symbols("tohost", "fromhost");
   return {

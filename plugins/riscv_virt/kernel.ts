@@ -1,6 +1,6 @@
 // Tells boot files apart: ELF, flat program, Linux Image (Linux, Documentation/arch/riscv/boot-image-header.rst).
 
-import type { Address, Bytes } from "../../core/plugin.ts";
+import type { Address, BootFile, Bytes } from "../../core/plugin.ts";
 import { readElf } from "./elf.ts";
 import type { Extent, Program, Role } from "./program.ts";
 
@@ -20,25 +20,26 @@ const MISTAKEN: readonly { readonly at: number; readonly bytes: readonly number[
   { at: 514, bytes: [0x48, 0x64, 0x72, 0x53], what: "it is a kernel for x86, wanted one for riscv64" },
 ];
 
-function begins(file: Bytes, at: number, bytes: readonly number[]): boolean {
-  return file.length >= at + bytes.length && bytes.every((byte, i) => file[at + i] === byte);
+/** As much of a file's beginning as tells what it is. */
+const HEAD_SIZE = 1024;
+
+function begins(head: Bytes, at: number, bytes: readonly number[]): boolean {
+  return head.length >= at + bytes.length && bytes.every((byte, i) => head[at + i] === byte);
 }
 
 /** Whether a file is no program: text, or an instruction that RISC-V reserves for being illegal. */
-function isNoProgram(file: Bytes): boolean {
-  const head = file.subarray(0, 64);
-  const text = head.every((byte) => byte >= 0x20 && byte < 0x7f || byte >= 0x09 && byte <= 0x0d);
+function isNoProgram(head: Bytes): boolean {
+  const text = head.subarray(0, 64).every((byte) => byte >= 0x20 && byte < 0x7f || byte >= 0x09 && byte <= 0x0d);
   return text || head.length < 2 || head[0] === head[1] && (head[0] === 0 || head[0] === 0xff);
 }
 
-function readLinux(file: Bytes, ramBase: Address): Program {
-  const view = new DataView(file.buffer, file.byteOffset, file.byteLength);
+function readLinux(file: BootFile, view: DataView, ramBase: Address): Program {
   if (view.getBigUint64(HEADER.flags, true) & BIG_ENDIAN) {
     throw new RangeError("Cannot boot the kernel: it is big-endian, wanted a little-endian one");
   }
   const start = ramBase + Number(view.getBigUint64(HEADER.text_offset, true));
   const size = Math.max(Number(view.getBigUint64(HEADER.image_size, true)), file.length);
-  return { segments: [{ at: start, bytes: file, zeroes: 0 }], entry: start, start, end: start + size };
+  return { segments: [{ at: start, content: file, zeroes: 0 }], entry: start, start, end: start + size };
 }
 
 /**
@@ -46,19 +47,20 @@ function readLinux(file: Bytes, ramBase: Address): Program {
  *
  * @throws {RangeError} for a file that is none, with one sentence.
  */
-export function readProgram(role: Role, file: Bytes, ram: Extent, flatAt: Address): Program {
-  if (begins(file, 0, [0x7f, 0x45, 0x4c, 0x46])) return readElf(role, file, ram);
-  const view = new DataView(file.buffer, file.byteOffset, file.byteLength);
-  if (role === "kernel" && file.length >= HEADER.size && view.getUint32(HEADER.magic2, true) === MAGIC2) {
-    return readLinux(file, ram.base);
+export function readProgram(role: Role, file: BootFile, ram: Extent, flatAt: Address): Program {
+  const head = file.slice(0, HEAD_SIZE);
+  if (begins(head, 0, [0x7f, 0x45, 0x4c, 0x46])) return readElf(role, file, ram);
+  const view = new DataView(head.buffer, head.byteOffset, head.byteLength);
+  if (role === "kernel" && head.length >= HEADER.size && view.getUint32(HEADER.magic2, true) === MAGIC2) {
+    return readLinux(file, view, ram.base);
   }
-  const mistaken = MISTAKEN.find(({ at, bytes }) => begins(file, at, bytes))?.what;
+  const mistaken = MISTAKEN.find(({ at, bytes }) => begins(head, at, bytes))?.what;
   if (mistaken) throw new RangeError(`Cannot boot the ${role}: ${mistaken}`);
-  if (isNoProgram(file)) {
+  if (isNoProgram(head)) {
     throw new RangeError(`Cannot boot the ${role}: it is no Linux Image, no ELF file and no RISC-V program`);
   }
   return {
-    segments: [{ at: flatAt, bytes: file, zeroes: 0 }],
+    segments: [{ at: flatAt, content: file, zeroes: 0 }],
     entry: flatAt,
     start: flatAt,
     end: flatAt + file.length,

@@ -1,6 +1,6 @@
 // A program that a boot file holds, whatever the file's format.
 
-import type { Address, Bytes } from "../../core/plugin.ts";
+import type { Address, BootFile } from "../../core/plugin.ts";
 
 /** What a boot file is for, in messages. */
 export type Role = "kernel" | "bios";
@@ -11,10 +11,10 @@ export interface Extent {
   readonly size: number;
 }
 
-/** Bytes for RAM, followed by zeroes. */
+/** A part of a file for RAM, followed by zeroes. */
 export interface Segment {
   readonly at: Address;
-  readonly bytes: Bytes;
+  readonly content: BootFile;
   readonly zeroes: number;
 }
 

@@ -3,7 +3,7 @@
 import { assertEquals, assertRejects } from "@std/assert";
 import { chooseEngine, type EngineChoice } from "../../core/engines.ts";
 import { checkDescription } from "../../core/description.ts";
-import { defineBoard, defineEngine, type MachineDescription } from "../../core/plugin.ts";
+import { bytesFile, defineBoard, defineEngine, type MachineDescription } from "../../core/plugin.ts";
 import { Registry } from "../../core/registry.ts";
 import { object } from "../../core/schema.ts";
 import { FakeHost } from "../support/fake_host.ts";
@@ -30,7 +30,7 @@ function world({ usable = true, counts = false } = {}) {
     name: "board_seven",
     architecture: "seven",
     config: object({}),
-    takes: (file) => file[0] === 7,
+    takes: (file) => file.slice(0, 1)[0] === 7,
     create: () => {
       throw new Error("not made here");
     },
@@ -41,9 +41,9 @@ function world({ usable = true, counts = false } = {}) {
     registry: new Registry(host, {}),
     host: {
       resolve: (location) => location,
-      readFile: (location) => {
+      openFile: (location) => {
         asked.push(location);
-        return location === "seven" ? Promise.resolve(Uint8Array.of(7)) : Promise.reject(new Error("no"));
+        return location === "seven" ? Promise.resolve(bytesFile(Uint8Array.of(7))) : Promise.reject(new Error("no"));
       },
     },
     engines: ["fast", "script"],

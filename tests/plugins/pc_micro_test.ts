@@ -1,8 +1,9 @@
 // The PC board without a processor: where devices stand, what boot files mean, what the guest is told.
 
 import { assert, assertEquals, assertThrows } from "@std/assert";
-import type { BootContext, Placeable } from "../../core/plugin.ts";
+import { bytesFile, type Placeable } from "../../core/plugin.ts";
 import pc_micro from "../../plugins/pc_micro/board.ts";
+import { bootFiles, type BytesToBoot } from "../support/boot_files.ts";
 import { FakeEngine } from "../support/fake_engine.ts";
 
 const MIB = 2 ** 20;
@@ -51,7 +52,7 @@ Deno.test("pc_micro refuses places and interrupts that can not be had", () => {
 
 /** A boot of the board on an engine that runs nothing. */
 function boot(
-  files: BootContext["files"],
+  files: BytesToBoot,
   {
     config = {},
     ramSize = 64 * MIB,
@@ -69,7 +70,13 @@ function boot(
   const placeables = [device("virtio_blk"), device("lamp")];
   const placements = made.place(placeables);
   const devices = placeables.map(({ irq: _asked, ...placeable }, i) => ({ ...placeable, ...placements[i] }));
-  made.boot({ engine, files, devices, timebase: 1, write: (at, bytes) => engine.bytes(at, bytes.length).set(bytes) });
+  made.boot({
+    engine,
+    files: bootFiles(files),
+    devices,
+    timebase: 1,
+    write: (at, content) => engine.write(at, content),
+  });
   return { engine, notified, entry: engine.harts[0].entry!, view: new DataView(engine.ram.buffer) };
 }
 
@@ -193,7 +200,7 @@ Deno.test("pc_micro enters a bzImage at its 64-bit entry, with its own setup hea
 });
 
 Deno.test("pc_micro refuses what it can not boot, with one sentence", () => {
-  const refused = (files: BootContext["files"], message: string, options = {}) => {
+  const refused = (files: BytesToBoot, message: string, options = {}) => {
     const error = assertThrows(() => boot(files, options)) as Error;
     assertEquals(error.message, message);
   };
@@ -229,7 +236,7 @@ Deno.test("pc_micro refuses what it can not boot, with one sentence", () => {
 });
 
 Deno.test("pc_micro knows its kernels from others", () => {
-  const takes = pc_micro.takes!;
+  const takes = (kernel: Uint8Array) => pc_micro.takes!(bytesFile(kernel));
   assertEquals([bzImage(), elf(0x20_0000, Uint8Array.of(1))].map(takes), [true, true]);
   assertEquals([elf(0, Uint8Array.of(1), { machine: 243 }), Uint8Array.of(1), new Uint8Array(4096)].map(takes), [
     false,

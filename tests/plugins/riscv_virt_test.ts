@@ -2,9 +2,9 @@
 
 import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
 import { decodeTree, formatTree, type TreeNode } from "../../core/device_tree.ts";
-import type { Board, BootContext, BootFiles, DeviceTreePart, Placeable } from "../../core/plugin.ts";
+import type { Board, BootContext, DeviceTreePart, Placeable } from "../../core/plugin.ts";
 import riscvVirt from "../../plugins/riscv_virt/board.ts";
-import { elf, linuxImage, LOOP } from "../support/boot_files.ts";
+import { bootFiles, type BytesToBoot, elf, linuxImage, LOOP } from "../support/boot_files.ts";
 import { dtc, hasDtc } from "../support/dtc.ts";
 import { FakeEngine } from "../support/fake_engine.ts";
 
@@ -148,7 +148,7 @@ const PARTS: Record<string, DeviceTreePart> = {
 
 /** A machine about to boot. */
 function context(
-  files: BootFiles,
+  files: BytesToBoot,
   { ramSize = 16 * MEBIBYTE, harts = 1, extra = [] as Placeable[] } = {},
 ): { board: Board; engine: FakeEngine; boot: BootContext } {
   const engine = new FakeEngine(ramSize, harts);
@@ -166,8 +166,8 @@ function context(
     engine,
     boot: {
       engine,
-      files,
-      write: (at, bytes) => engine.write(at, bytes),
+      files: bootFiles(files),
+      write: (at, content) => engine.write(at, content),
       devices: devices.map((part, i) => ({
         ...part,
         ...placements[i],
@@ -309,7 +309,7 @@ Deno.test("a bios is entered in M-mode by all harts and told of the kernel", () 
 });
 
 Deno.test("files that do not fit are refused with what they need", () => {
-  const refuse = (files: BootFiles, message: string, ramSize = 4 * MEBIBYTE): void => {
+  const refuse = (files: BytesToBoot, message: string, ramSize = 4 * MEBIBYTE): void => {
     const { board, engine, boot } = context(files, { ramSize });
     const error = assertThrows(() => board.boot(boot)) as Error;
     assertEquals(error.message, message);

@@ -5,6 +5,7 @@ import { cpuUsage } from "node:process";
 import { createHypervisor } from "../../mod.ts";
 import { createWebHost } from "../../plugins/web_host.ts";
 import { FakeHost } from "../support/fake_host.ts";
+import { faultyFiles } from "../support/faulty_files.ts";
 import { device, scriptMachine } from "../support/script_machine.ts";
 
 const MILLISECOND = 1_000_000;
@@ -65,13 +66,82 @@ Deno.test("paths and URLs resolve against the base", () => {
   assertThrows(() => host.resolve("kernel", undefined), TypeError, "kernel is relative: wanted a base");
 });
 
-Deno.test("files are read by file: and data: URLs; what is not there is an error", async () => {
+/** A file that lives as long as the test. */
+async function temporaryFile(bytes: Uint8Array) {
   const path = await Deno.makeTempFile();
-  await Deno.writeFile(path, Uint8Array.of(1, 2, 3));
-  assertEquals([...await host.readFile(host.resolve(path, undefined))], [1, 2, 3]);
-  await Deno.remove(path);
-  assertEquals([...await host.readFile("data:application/octet-stream;base64,BQYH")], [5, 6, 7]);
-  await assertRejects(() => host.readFile(host.resolve(path, undefined)), Error, "No such file");
+  await Deno.writeFile(path, bytes);
+  return { path, url: host.resolve(path, undefined), [Symbol.asyncDispose]: () => Deno.remove(path) };
+}
+
+/** Bytes that differ from their neighbours and from those of other pages. */
+function pattern(length: number): Uint8Array<ArrayBuffer> {
+  return Uint8Array.from({ length }, (_, i) => i * 7 + (i >> 8) * 13 + (i >> 16) * 29);
+}
+
+Deno.test("files are opened by file: and data: URLs; what is not there is an error", async () => {
+  await using there = await temporaryFile(Uint8Array.of(1, 2, 3));
+  for (const [url, bytes] of [[there.url, [1, 2, 3]], ["data:application/octet-stream;base64,BQYH", [5, 6, 7]]]) {
+    const file = await host.openFile(url as string);
+    assertEquals([file.length, ...file.slice(0, 9)], [3, ...bytes as number[]]);
+    assertEquals([...file.slice(2, 1), ...file.slice(5, 1)], [(bytes as number[])[2]]);
+    const into = new Uint8Array(2);
+    await file.read(1, into);
+    assertEquals([...into], (bytes as number[]).slice(1));
+    await assertRejects(() => file.read(2, into));
+  }
+  await assertRejects(() => host.openFile(`${there.url}.not`), Error, "No such file");
+  await assertRejects(() => host.openFile(host.resolve(Deno.cwd(), undefined)), Error, "directory");
+});
+
+Deno.test("parts of a file are read side by side, straight into a guest's memory", async () => {
+  const bytes = pattern(5 * 2 ** 20 + 77);
+  await using there = await temporaryFile(bytes);
+  const file = await host.openFile(there.url);
+  for (const shared of [false, true]) {
+    const memory = new WebAssembly.Memory({ initial: 128, maximum: 128, shared });
+    const ram = new Uint8Array(memory.buffer);
+    const cut = 3 * 2 ** 20 + 1;
+    const reads = [
+      file.read(cut, ram.subarray(4097 + cut, 4097 + bytes.length)),
+      file.read(0, ram.subarray(4097, 4097 + cut)),
+    ];
+    assertEquals(file.slice(cut, 3), bytes.slice(cut, cut + 3));
+    await Promise.all(reads);
+    assert(bytes.every((byte, i) => ram[4097 + i] === byte));
+    assertEquals([ram[4096], ram[4097 + bytes.length]], [0, 0]);
+  }
+});
+
+Deno.test("a file that changes while it is read is an error", async () => {
+  const refused = async (change: (path: string) => Promise<unknown>, message: string) => {
+    await using there = await temporaryFile(pattern(5000));
+    const file = await host.openFile(there.url);
+    await change(there.path);
+    assertThrows(() => file.slice(0, 8), Error, message);
+    await assertRejects(() => file.read(0, new Uint8Array(5000)), Error, message);
+    await Deno.writeFile(there.path, new Uint8Array(1)); // for the removal
+  };
+  await refused((path) => Deno.truncate(path, 100), "it changed while it was being read");
+  await refused((path) => Deno.utime(path, 1, 1), "it changed while it was being read");
+  await refused((path) => Deno.remove(path), "No such file");
+  // In the midst of a read, which gets what is there and then nothing.
+  await using there = await temporaryFile(pattern(5000));
+  const file = await host.openFile(there.url);
+  let reads = 0;
+  const cut = () => void (reads++ === 1 && Deno.truncateSync(there.path, 10));
+  using _ = faultyFiles({ most: 100, read: cut as () => undefined });
+  await assertRejects(() => file.read(0, new Uint8Array(5000)), Error, "it changed while it was being read");
+  assertEquals(reads, 2);
+});
+
+Deno.test("short reads of a file are continued", async () => {
+  const bytes = pattern(1001);
+  await using there = await temporaryFile(bytes);
+  const file = await host.openFile(there.url);
+  using _ = faultyFiles({ most: 100 });
+  const into = new Uint8Array(501);
+  await file.read(500, into);
+  assertEquals([file.slice(0, 1001), into], [bytes, bytes.slice(500)]);
 });
 
 Deno.test("an idle machine leaves the processor alone", async () => {

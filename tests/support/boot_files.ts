@@ -1,5 +1,21 @@
 // Boot files made for tests: Linux Images and ELF programs, whole or broken.
 
+import { type BootFiles, type Bytes, bytesFile } from "../../core/plugin.ts";
+
+/** Boot files as a description may have them: bytes. */
+export interface BytesToBoot {
+  readonly kernel?: Bytes;
+  readonly initrd?: Bytes;
+  readonly bios?: Bytes;
+  readonly append?: string;
+}
+
+/** The same as boards get them. */
+export function bootFiles({ kernel, initrd, bios, append }: BytesToBoot): BootFiles {
+  const file = (bytes: Bytes | undefined) => bytes && bytesFile(bytes);
+  return { kernel: file(kernel), initrd: file(initrd), bios: file(bios), append };
+}
+
 /** An endless loop: `j .` */
 export const LOOP: Uint8Array<ArrayBuffer> = Uint8Array.of(0x6f, 0, 0, 0);
 

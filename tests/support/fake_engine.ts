@@ -1,6 +1,6 @@
 // An engine that runs nothing and remembers all: RAM and harts for tests of boards.
 
-import type { Address, Bytes, Engine, Hart, Plain, Ram } from "../../core/plugin.ts";
+import type { Address, BootFile, Bytes, Engine, Hart, Plain, Ram } from "../../core/plugin.ts";
 
 /** A hart made of a table of registers. */
 export class FakeHart implements Hart {
@@ -60,7 +60,9 @@ export class FakeEngine implements Engine {
     return new Uint8Array(this.ram.buffer, at - this.ram.base, length);
   }
 
-  write(at: Address, bytes: Bytes): void {
+  /** What a board loads, at once. */
+  write(at: Address, content: Bytes | BootFile): void {
+    const bytes = content instanceof Uint8Array ? content : content.slice(0, content.length);
     this.bytes(at, bytes.length).set(bytes);
   }
 

@@ -1,11 +1,11 @@
 // A host whose time, files and modules are the test's: nothing in it waits for a real clock.
 
-import type { Bytes, Host, Nanos } from "../../core/plugin.ts";
+import { type BootFile, type Bytes, bytesFile, type Host, type Nanos } from "../../core/plugin.ts";
 
 /** A host with a clock that moves when someone sleeps or a test says so. */
 export class FakeHost implements Host {
   time: Nanos = 0;
-  readonly files = new Map<string, Bytes>();
+  readonly files = new Map<string, Bytes | BootFile>();
   readonly modules = new Map<string, unknown>();
   /** What was loaded, in order. */
   readonly loaded: string[] = [];
@@ -43,9 +43,10 @@ export class FakeHost implements Host {
     return new URL(location, base ?? "file:///").href;
   }
 
-  readFile(location: string): Promise<Bytes> {
+  openFile(location: string): Promise<BootFile> {
     const file = this.files.get(location);
-    return file ? Promise.resolve(file) : Promise.reject(new Error(`${location} does not exist`));
+    if (!file) return Promise.reject(new Error(`${location} does not exist`));
+    return Promise.resolve(file instanceof Uint8Array ? bytesFile(file) : file);
   }
 
   load(specifier: string): Promise<unknown> {

@@ -33,6 +33,8 @@ export class ScriptEngine implements Engine {
   readonly budgets: number[] = [];
   retired = 0;
   disposed = false;
+  /** How often it was told to prepare itself. */
+  prepared = 0;
   /** Told before each instruction. */
   tick: () => void = () => {};
   #script: Script;
@@ -46,6 +48,10 @@ export class ScriptEngine implements Engine {
     this.#script = script;
     this.ram = { buffer: shared ? new SharedArrayBuffer(size) : new ArrayBuffer(size), offset: 0, base, size };
     this.harts = Array.from({ length: context.harts }, () => this.#hart());
+  }
+
+  prepare(): void {
+    this.prepared++;
   }
 
   run(instructions: number): Exit {

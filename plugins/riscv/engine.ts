@@ -27,6 +27,8 @@ import { NOWHERE } from "./wasm_runtime.ts";
 
 /** Steps a hart makes before the next one has its turn. */
 export const SLICE = 10_000;
+/** Entries and turns of loops that make compiled code worth optimizing, if not said otherwise: so many thresholds. */
+const OPTIMIZE = 30;
 /** One page of code, and the one for pages that PMP divides. */
 const LEAST_CODE_BYTES = 2 * CODE.pageBytes;
 
@@ -35,9 +37,10 @@ interface Config {
   codeCache: number;
   /** The largest scheme of translation: one with fewer levels of page tables is walked faster. */
   mmu: keyof typeof SCHEMES;
-  /** Whether hot code is compiled, after how many entries, and how much WebAssembly is kept. */
+  /** Whether hot code is compiled, after how many entries, after how many more anew, and how much WebAssembly is kept. */
   compiler: boolean;
   threshold: number;
+  optimize: number | undefined;
   compiledCode: number;
 }
 
@@ -103,6 +106,7 @@ class RiscvEngine implements Engine {
     });
     const jit = this.#jit = new Jit(memory, this.#code, table, instance.exports as WebAssembly.ModuleImports, {
       threshold,
+      optimize: config.optimize ?? threshold * OPTIMIZE,
       codeBytes: config.compiledCode,
       only,
       fused,
@@ -213,6 +217,7 @@ class RiscvEngine implements Engine {
       decoded: this.#code.decoded,
       codeFlushes: this.#code.flushes,
       regions: this.#jit?.regions ?? 0,
+      optimized: this.#jit?.optimized ?? 0,
       modules: this.#jit?.modules ?? 0,
       compiledBytes: this.#jit?.compiledBytes ?? 0,
       evictions: this.#jit?.evictions ?? 0,
@@ -276,7 +281,8 @@ const riscv: EngineDefinition<Config> = defineEngine({
     codeCache: optional(byteSize, 40 * 2 ** 20),
     mmu: optional(oneOf("sv39", "sv48", "sv57"), "sv39"),
     compiler: optional(boolean, true),
-    threshold: optional(integer({ min: 1, max: 2 ** 30 }), 4000),
+    threshold: optional(integer({ min: 1, max: 2 ** 25 }), 4000),
+    optimize: optional(integer({ min: 1, max: 2 ** 30 })),
     compiledCode: optional(byteSize, 32 * 2 ** 20),
   }),
   probe: () => Promise.resolve({ usable: true, note: "needs no permission" }),

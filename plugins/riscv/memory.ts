@@ -17,6 +17,8 @@ export class EngineMemory {
   readonly countersOffset: number;
   readonly originalsOffset: number;
   /** For each page of RAM: the address of its predecoded page or 0 (i32), and its flags (a byte). See code.ts. */
+  /** How many more entries and turns of loops each region is good for before it is optimized (i32 each). */
+  readonly turnsOffset: number;
   readonly pageCodeOffset: number;
   readonly pageFlagsOffset: number;
   /** Where the predecoded pages start. */
@@ -35,7 +37,8 @@ export class EngineMemory {
     const align = (n: number) => Math.ceil(n / WASM_PAGE) * WASM_PAGE;
     this.countersOffset = hartBase(harts);
     this.originalsOffset = this.countersOffset + COUNTERS.bytes;
-    this.pageCodeOffset = this.originalsOffset + regions * CODE.entryBytes;
+    this.turnsOffset = this.originalsOffset + regions * CODE.entryBytes;
+    this.pageCodeOffset = this.turnsOffset + regions * 4;
     this.pageFlagsOffset = this.pageCodeOffset + ramSize / PAGE_BYTES * 4;
     this.codeOffset = align(this.pageFlagsOffset + ramSize / PAGE_BYTES);
     this.ramOffset = align(this.codeOffset + codeBytes);

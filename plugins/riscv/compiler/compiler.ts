@@ -19,8 +19,18 @@ import { RegionRegisters, RegisterUse } from "./registers.ts";
 import { type Block, type BlockEnd, isFloatCsr, type Region, successors } from "./region.ts";
 import { analyse, type Structure, writeStructured } from "./structure.ts";
 
+/** For code that is made quickly, and made again, with all optimizations, once it has been entered often. */
+export interface QuickCode {
+  /** The region's index in the table. */
+  readonly index: number;
+  /** The address of its count of entries and turns of loops that it is good for. */
+  readonly turns: number;
+}
+
 /** Functions that regions call. */
 export interface RegionImports {
+  /** (index of the region, offset in the page) → nothing: tells that the code there is worth optimizing. */
+  readonly optimize: Callee;
   /** See {@linkcode hartBlock}. */
   readonly only: number | undefined;
   readonly integers: IntegerHelpers;
@@ -112,6 +122,7 @@ export class RegionCompiler extends WasmHart implements Vocabulary<I64, I32> {
     region: Region,
     imports: RegionImports,
     readonly neighbour: (offset: number) => Callee | undefined,
+    readonly quick: QuickCode | undefined,
   ) {
     super(f, imports.integers, imports.only);
     this.#imports = imports;
@@ -154,6 +165,7 @@ export class RegionCompiler extends WasmHart implements Vocabulary<I64, I32> {
     const off = float ? f.i32.or(refused, f.i32.eqz(f.load32(this.hart, SLOT.fs))) : refused;
     f.if(f.unlikely(off), () => f.return(f.i32.xor(f.get(this.#budget), f.const32(-1)), f.get(this.#pc)));
     f.set(this.#page, f.i64.and(f.get(this.#pc), f.const64(-PAGE_BYTES)));
+    if (!this.#structure.loops.has(0)) this.#countTurn(this.#blocks[0].offset);
     this.#fill();
     this.#forgetPages();
     f.release();
@@ -263,6 +275,7 @@ export class RegionCompiler extends WasmHart implements Vocabulary<I64, I32> {
     if (this.#structure.loops.has(node)) {
       const short = f.i32.ltS(f.get(this.#budget), f.const32(this.#longest[node]));
       f.if(f.unlikely(short), () => this.#stopAt(this.#at(block.offset)));
+      this.#countTurn(block.offset);
     }
     this.#left = block.instructions.length;
     this.#addBudget(-this.#left);
@@ -274,6 +287,18 @@ export class RegionCompiler extends WasmHart implements Vocabulary<I64, I32> {
       this.#left--;
     }
     this.#knownAfter[node] = this.#registers.known;
+  }
+
+  /** In quick code: notes an entry or a turn of a loop, and the one that makes it worth optimizing. */
+  #countTurn(offset: number): void {
+    if (!this.quick) return;
+    const { f } = this;
+    const turns = f.const32(this.quick.turns);
+    const left = f.keep(f.i32.sub(f.load32(turns, 0), f.const32(1)));
+    f.store("i32", turns, left, 0);
+    f.if(f.unlikely(f.i32.eqz(left)), () => {
+      f.run(this.#imports.optimize, f.const32(this.quick!.index), f.const32(offset));
+    });
   }
 
   #instruction({ row, index, fields, length }: Decoded): void {
@@ -419,7 +444,7 @@ export class RegionCompiler extends WasmHart implements Vocabulary<I64, I32> {
         f.if(f.unlikely(f.i32.eqz(host)), () => this.#giveBack());
         f.set(addend, f.i32.sub(host, f.i32.wrap(address)));
       };
-      if (this.#repeats) { // a page at each turn, perhaps: worth the code of a look-up in place
+      if (!this.quick || this.#repeats) { // a page at each turn, perhaps: worth the code of a look-up in place
         const { entry, hit } = this.lookUp(address, size, tag);
         f.if(f.likely(hit()), () => f.set(addend, f.load32(entry, SLOT.tlb + TLB.addend)), translate);
       } else {

@@ -18,6 +18,8 @@ import { PageReader, type Region } from "./region.ts";
 export interface JitOptions {
   /** Entries by jumps that make code hot. */
   readonly threshold: number;
+  /** Entries and turns of loops that make compiled code worth optimizing. */
+  readonly optimize: number;
   /** Bytes of WebAssembly that are kept. */
   readonly codeBytes: number;
   /** See {@linkcode hartBlock}. */
@@ -38,29 +40,40 @@ export const MAX_REGIONS = 0x4000;
 interface Candidate {
   readonly entry: number;
   readonly page: number;
-  /** In the table, if it is compiled again. */
-  readonly index?: number;
+  /** Whether it is worth the best code; else it is to have some soon. */
+  readonly optimized: boolean;
 }
-interface Work extends Candidate {
+/** A candidate, with what is to be compiled. */
+interface Found extends Candidate {
   readonly region: Region;
 }
+interface Work extends Found {
+  /** In the table. */
+  readonly index: number;
+}
 
-/** The compiler's manager: it replaces entries of predecoded pages by calls of compiled regions. */
+/**
+ * The compiler's manager: it replaces entries of predecoded pages by calls of compiled regions. Hot code is compiled
+ * quickly first. What then
+ * runs on and on is compiled anew: the best code, and all that control reaches from the entry.
+ */
 export class Jit {
   regions = 0;
+  optimized = 0;
   modules = 0;
   compiledBytes = 0;
   evictions = 0;
   readonly #reader = new PageReader(INSTRUCTIONS);
-  readonly #queue: Candidate[] = [];
-  readonly #queued = new Set<number>();
+  /** By entry. */
+  readonly #queue = new Map<number, Candidate>();
   readonly #free: number[] = [];
   /** The entry that each region replaced, by table index. */
   readonly #entries: number[] = [];
   /** Table indices of the regions in each predecoded page. */
   readonly #byPage = new Map<number, number[]>();
-  /** Table indices of the regions with jump tables in each predecoded page, and how often each was compiled. */
+  /** Table indices of the optimized regions with jump tables in each page, and how often each was compiled. */
   readonly #switches = new Map<number, Map<number, number>>();
+  readonly #turns: Int32Array;
   #liveBytes = 0;
   /** Runs since something is in the queue. */
   #waited = 0;
@@ -74,78 +87,100 @@ export class Jit {
     readonly options: JitOptions,
   ) {
     for (let i = MAX_REGIONS - 1; i >= 0; i--) this.#free.push(i);
+    this.#turns = new Int32Array(memory.wasm.buffer, memory.turnsOffset, MAX_REGIONS);
     code.onPageDrop = (page) => this.#forget(page);
   }
 
   /** An entry has become hot. If it has for the second time, it has waited for too long. */
   hot(entry: number): void {
-    const page = this.code.pageAt(entry);
     if (this.code.isCompiled(entry)) return;
-    if (this.#queued.has(entry)) return this.compile();
-    this.#queued.add(entry);
-    this.#queue.push({ entry, page });
-    if (this.#queue.length >= BATCH) this.compile();
+    if (this.#queue.has(entry)) return this.compile();
+    this.#await({ entry, page: this.code.pageAt(entry), optimized: false });
   }
+
+  /** A region is worth optimizing: itself, and the loop within it that made it so. */
+  readonly optimize = (index: number, offset: number): void => {
+    const page = this.code.pageAt(this.#entries[index]);
+    this.#await({ entry: this.#entries[index], page, optimized: true });
+    this.#await({ entry: page + offset * 4, page, optimized: true });
+  };
 
   /** A run of the engine ended: what is hot need not wait for ever. */
   tick(): void {
-    if (this.#queue.length && ++this.#waited >= Math.min(PATIENCE, this.options.threshold)) this.compile();
+    if (this.#queue.size && ++this.#waited >= Math.min(PATIENCE, this.options.threshold)) this.compile();
+  }
+
+  #await(candidate: Candidate): void {
+    this.#queue.set(candidate.entry, candidate);
+    if (this.#queue.size >= BATCH) this.compile();
   }
 
   /** Compiles what has become hot. */
   compile(): void {
     this.#waited = 0;
-    const fresh = this.#queue.splice(0).filter(({ entry }) => !this.code.isCompiled(entry));
-    this.#queued.clear();
-    let work = [...this.#apart(this.#regions(fresh, fresh)), ...this.#regions(this.#outgrown(fresh), fresh)];
-    if (!work.length) return;
-    if (this.#free.length < work.length || this.#liveBytes > this.options.codeBytes) {
-      this.#evictAll();
-      work = work.map((each) => ({ ...each, index: undefined }));
-    }
+    const fresh = [...this.#queue.values()].filter(({ entry, optimized }) => optimized || !this.code.isCompiled(entry));
+    const [optimized, quick] = [true, false].map((which) => fresh.filter((each) => each.optimized === which));
+    const found = [
+      ...this.#apart(this.#regions(quick, fresh)),
+      ...this.#apart(this.#regions(optimized, fresh)),
+      ...this.#regions(this.#outgrown(fresh), fresh),
+    ];
+    this.#queue.clear();
+    if (!found.length) return;
+    if (this.#free.length < found.length || this.#liveBytes > this.options.codeBytes) this.#evictAll();
+    const work = found.map((each): Work => ({ ...each, index: this.#indexOf(each) ?? this.#free.pop()! }));
     const module = new ModuleBuilder({ pages: this.memory.pages, shared: this.memory.shared, table: true });
     const imports = importAll(module, this.options);
     const { params, results } = REGION_SIGNATURE;
     const functions = work.map((_, i) => module.function([...params], [...results], `r${i}`));
-    work.forEach(({ page, region }, i) => {
+    work.forEach(({ page, region, index, optimized }, i) => {
       const neighbour = (offset: number) =>
         functions[work.findIndex((other) => other.page === page && other.entry === page + offset * 4)]?.callee;
-      new RegionCompiler(functions[i].body, region, imports, neighbour).write();
+      const quick = optimized ? undefined : { index, turns: this.memory.turnsOffset + 4 * index };
+      new RegionCompiler(functions[i].body, region, imports, neighbour, quick).write();
     });
     const bytes = module.bytes();
     this.modules++;
     this.compiledBytes += bytes.length;
     this.#liveBytes += bytes.length;
+    const { functions: env, optimize, memory: { wasm: memory }, table } = this;
     const instance = new WebAssembly.Instance(new WebAssembly.Module(bytes), {
-      env: { ...this.functions, memory: this.memory.wasm, table: this.table },
+      env: { ...env, optimize, memory, table },
     });
     work.forEach((each, i) => this.#install(each, instance.exports[`r${i}`] as CallableFunction));
   }
 
-  #install({ entry, page, region, index: old }: Work, compiled: CallableFunction): void {
-    const index = old ?? this.#free.pop()!;
+  #install({ entry, page, region, index, optimized }: Work, compiled: CallableFunction): void {
     this.table.set(index, compiled);
     this.regions++;
-    if ([...region.values()].some(({ end }) => end.kind === "switch")) {
-      const switches = entryOf(this.#switches, page, () => new Map());
-      switches.set(index, (switches.get(index) ?? 0) + 1);
+    this.#turns[index] = this.options.optimize;
+    if (optimized) {
+      this.optimized++;
+      if ([...region.values()].some(({ end }) => end.kind === "switch")) {
+        const switches = entryOf(this.#switches, page, () => new Map());
+        switches.set(index, (switches.get(index) ?? 0) + 1);
+      }
     }
-    if (old !== undefined) return;
+    if (this.code.isCompiled(entry)) return; // anew
     this.#entries[index] = entry;
     this.code.replace(entry, index);
     entryOf(this.#byPage, page, () => []).push(index);
   }
 
-  /** Regions whose jump tables may lead to what has become hot now. */
+  /** Optimized regions whose jump tables may lead to what has become hot now. */
   #outgrown(fresh: readonly Candidate[]): Candidate[] {
     return [...new Set(fresh.map(({ page }) => page))].flatMap((page) =>
       [...this.#switches.get(page) ?? []].flatMap(([index, times]) =>
-        times < MAX_TIMES ? [{ entry: this.#entries[index], page, index }] : []
+        times < MAX_TIMES ? [{ entry: this.#entries[index], page, optimized: true }] : []
       )
     );
   }
 
-  #regions(candidates: readonly Candidate[], fresh: readonly Candidate[]): Work[] {
+  #indexOf({ entry, page }: Candidate): number | undefined {
+    return this.#byPage.get(page)?.find((index) => this.#entries[index] === entry);
+  }
+
+  #regions(candidates: readonly Candidate[], fresh: readonly Candidate[]): Found[] {
     return candidates.map((each) => ({ ...each, region: this.#region(each, fresh) })).filter((each) =>
       each.region.size
     );
@@ -155,11 +190,13 @@ export class Jit {
    * Those without the ones whose entries stand in others' regions: what became hot with a function became hot by it,
    * most likely. What is entered from elsewhere, too, becomes hot again.
    */
-  #apart(work: readonly Work[]): Work[] {
-    const apart: Work[] = [];
-    for (const each of work.toSorted((a, b) => b.region.size - a.region.size)) {
+  #apart(found: readonly Found[]): Found[] {
+    const apart: Found[] = [];
+    for (const each of found.toSorted((a, b) => b.region.size - a.region.size)) {
       const offset = (each.entry - each.page) / 4;
+      const index = this.#indexOf(each);
       if (!apart.some(({ page, region }) => page === each.page && region.has(offset))) apart.push(each);
+      else if (index !== undefined) this.#turns[index] = this.options.optimize;
     }
     return apart;
   }
@@ -179,6 +216,7 @@ export class Jit {
 
   /** A predecoded page goes: so do its regions. */
   #forget(page: number): void {
+    for (const candidate of this.#queue.values()) if (candidate.page === page) this.#queue.delete(candidate.entry);
     for (const index of this.#byPage.get(page) ?? []) this.#release(index);
     this.#byPage.delete(page);
     this.#switches.delete(page);
@@ -225,6 +263,7 @@ function importAll(module: ModuleBuilder, { only, fused }: JitOptions): RegionIm
     [ACCESS.store]: module.import("translateStore", [i32, i64, i32], [i32]),
   };
   const translateStack = module.import("translateStack", [i32, i64, i32, i32], [i32]);
+  const optimize = module.import("optimize", [i32, i32], []);
   const fetchCode = module.import("fetchCode", [i32, i64], [i32]);
   const interpretTo = module.import("interpretTo", [...REGION_SIGNATURE.params, i64], [...REGION_SIGNATURE.results]);
   const system = {
@@ -232,13 +271,6 @@ function importAll(module: ModuleBuilder, { only, fused }: JitOptions): RegionIm
     enterSupervisor: module.import("enterSupervisor", [i32, i64], [i32]),
     leaveSupervisor: module.import("leaveSupervisor", [i32], [i32]),
   };
-  return {
-    ...imports,
-    only,
-    fused,
-    translate,
-    translateStack,
-    system,
-    runTo: addRunTo(module, { fetchCode, interpretTo, only }),
-  };
+  const runTo = addRunTo(module, { fetchCode, interpretTo, only });
+  return { ...imports, only, fused, optimize, translate, translateStack, system, runTo };
 }

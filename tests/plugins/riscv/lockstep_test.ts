@@ -14,7 +14,7 @@ const CASES = [
   { size: 1, config: { compiler: false } },
   { size: 7, config: { compiler: false, codeCache: 0 } },
   { size: Infinity, config: { threshold: 1 } },
-  { size: 40, config: { threshold: 2, codeCache: 0 } },
+  { size: 40, config: { threshold: 2, optimize: 1, codeCache: 0 } },
   { size: Infinity, config: { threshold: 3, compiledCode: 0 } },
 ];
 

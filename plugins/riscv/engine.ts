@@ -11,7 +11,8 @@ import {
 } from "../../core/plugin.ts";
 import { boolean, byteSize, integer, object, oneOf, optional } from "../../core/schema.ts";
 import { CodeCache } from "./code.ts";
-import { Jit, MAX_REGIONS } from "./compiler/jit.ts";
+import { Jit } from "./compiler/jit.ts";
+import { MAX_REGIONS } from "./compiler/residents.ts";
 import { EntryEncoder } from "./entries.ts";
 import { hostFuses } from "./fp_probe.ts";
 import { floatSlowPath } from "./fp_wasm.ts";

@@ -1,4 +1,4 @@
-// What is compiled, when, and for how long: hot entries are gathered, compiled in batches, and dropped with their pages.
+// What is compiled, and when: hot entries are gathered, compiled in batches, and what runs on and on once more.
 
 import { ACCESS } from "../cause.ts";
 import type { CodeCache } from "../code.ts";
@@ -13,15 +13,10 @@ import { INTEGER_HELPERS } from "../wasm_values.ts";
 import { addRunTo, REGION_SIGNATURE } from "../wasm_runtime.ts";
 import { RegionCompiler, type RegionImports } from "./compiler.ts";
 import { PageReader, type Region } from "./region.ts";
+import { type ResidentOptions, Residents } from "./residents.ts";
 
 /** How much is compiled, and when. */
-export interface JitOptions {
-  /** Entries by jumps that make code hot. */
-  readonly threshold: number;
-  /** Entries and turns of loops that make compiled code worth optimizing. */
-  readonly optimize: number;
-  /** Bytes of WebAssembly that are kept. */
-  readonly codeBytes: number;
+export interface JitOptions extends ResidentOptions {
   /** See {@linkcode hartBlock}. */
   readonly only: number | undefined;
   /** Whether the host's multiply-add rounds once. */
@@ -33,9 +28,6 @@ const BATCH = 32;
 const PATIENCE = 64;
 /** How often a region with jump tables is compiled, as more of what they lead to becomes hot. */
 const MAX_TIMES = 32;
-/** Regions in the table, at the most. */
-export const MAX_REGIONS = 0x4000;
-
 /** An entry to be compiled. */
 interface Candidate {
   readonly entry: number;
@@ -47,34 +39,21 @@ interface Candidate {
 interface Found extends Candidate {
   readonly region: Region;
 }
-interface Work extends Found {
-  /** In the table. */
-  readonly index: number;
-}
-
 /**
- * The compiler's manager: it replaces entries of predecoded pages by calls of compiled regions. Hot code is compiled
- * quickly first. What then
- * runs on and on is compiled anew: the best code, and all that control reaches from the entry.
+ * The compiler's manager. Hot code is compiled quickly first, with what shortens it; what then runs on and on is
+ * compiled anew, with what makes it fast.
  */
 export class Jit {
   regions = 0;
   optimized = 0;
   modules = 0;
   compiledBytes = 0;
-  evictions = 0;
+  readonly #residents: Residents;
   readonly #reader = new PageReader(INSTRUCTIONS);
   /** By entry. */
   readonly #queue = new Map<number, Candidate>();
-  readonly #free: number[] = [];
-  /** The entry that each region replaced, by table index. */
-  readonly #entries: number[] = [];
-  /** Table indices of the regions in each predecoded page. */
-  readonly #byPage = new Map<number, number[]>();
-  /** Table indices of the optimized regions with jump tables in each page, and how often each was compiled. */
+  /** How often each optimized region with a jump table was compiled: by page, and entry. */
   readonly #switches = new Map<number, Map<number, number>>();
-  readonly #turns: Int32Array;
-  #liveBytes = 0;
   /** Runs since something is in the queue. */
   #waited = 0;
 
@@ -86,22 +65,27 @@ export class Jit {
     readonly functions: WebAssembly.ModuleImports,
     readonly options: JitOptions,
   ) {
-    for (let i = MAX_REGIONS - 1; i >= 0; i--) this.#free.push(i);
-    this.#turns = new Int32Array(memory.wasm.buffer, memory.turnsOffset, MAX_REGIONS);
+    this.#residents = new Residents(memory, code, table, options);
     code.onPageDrop = (page) => this.#forget(page);
+  }
+
+  get evictions(): number {
+    return this.#residents.evictions;
   }
 
   /** An entry has become hot. If it has for the second time, it has waited for too long. */
   hot(entry: number): void {
-    if (this.code.isCompiled(entry)) return;
+    if (this.code.isCompiled(entry) || this.#residents.readmit(entry)) return;
     if (this.#queue.has(entry)) return this.compile();
     this.#await({ entry, page: this.code.pageAt(entry), optimized: false });
   }
 
   /** A region is worth optimizing: itself, and the loop within it that made it so. */
   readonly optimize = (index: number, offset: number): void => {
-    const page = this.code.pageAt(this.#entries[index]);
-    this.#await({ entry: this.#entries[index], page, optimized: true });
+    const entry = this.#residents.entry(index);
+    if (entry === undefined) return; // gone, but under way
+    const page = this.code.pageAt(entry);
+    this.#await({ entry, page, optimized: true });
     this.#await({ entry: page + offset * 4, page, optimized: true });
   };
 
@@ -119,65 +103,53 @@ export class Jit {
   compile(): void {
     this.#waited = 0;
     const fresh = [...this.#queue.values()].filter(({ entry, optimized }) => optimized || !this.code.isCompiled(entry));
+    this.#queue.clear();
     const [optimized, quick] = [true, false].map((which) => fresh.filter((each) => each.optimized === which));
-    const found = [
+    const work = [
       ...this.#apart(this.#regions(quick, fresh)),
       ...this.#apart(this.#regions(optimized, fresh)),
       ...this.#regions(this.#outgrown(fresh), fresh),
     ];
-    this.#queue.clear();
-    if (!found.length) return;
-    if (this.#free.length < found.length || this.#liveBytes > this.options.codeBytes) this.#evictAll();
-    const work = found.map((each): Work => ({ ...each, index: this.#indexOf(each) ?? this.#free.pop()! }));
+    if (!work.length) return;
+    this.#residents.makeRoom(work.length);
+    const indices = this.#residents.admit(work);
     const module = new ModuleBuilder({ pages: this.memory.pages, shared: this.memory.shared, table: true });
     const imports = importAll(module, this.options);
     const { params, results } = REGION_SIGNATURE;
     const functions = work.map((_, i) => module.function([...params], [...results], `r${i}`));
-    work.forEach(({ page, region, index, optimized }, i) => {
+    work.forEach(({ page, region, optimized }, i) => {
       const neighbour = (offset: number) =>
         functions[work.findIndex((other) => other.page === page && other.entry === page + offset * 4)]?.callee;
-      const quick = optimized ? undefined : { index, turns: this.memory.turnsOffset + 4 * index };
+      const quick = optimized ? undefined : { index: indices[i], turns: this.#residents.turnsAt(indices[i]) };
       new RegionCompiler(functions[i].body, region, imports, neighbour, quick).write();
     });
     const bytes = module.bytes();
     this.modules++;
     this.compiledBytes += bytes.length;
-    this.#liveBytes += bytes.length;
+    this.regions += work.length;
+    for (const each of work) if (each.optimized) this.#noteOptimized(each);
     const { functions: env, optimize, memory: { wasm: memory }, table } = this;
-    const instance = new WebAssembly.Instance(new WebAssembly.Module(bytes), {
+    const { exports } = new WebAssembly.Instance(new WebAssembly.Module(bytes), {
       env: { ...env, optimize, memory, table },
     });
-    work.forEach((each, i) => this.#install(each, instance.exports[`r${i}`] as CallableFunction));
+    this.#residents.install(indices, work.map((_, i) => exports[`r${i}`] as CallableFunction), bytes.length);
   }
 
-  #install({ entry, page, region, index, optimized }: Work, compiled: CallableFunction): void {
-    this.table.set(index, compiled);
-    this.regions++;
-    this.#turns[index] = this.options.optimize;
-    if (optimized) {
-      this.optimized++;
-      if ([...region.values()].some(({ end }) => end.kind === "switch")) {
-        const switches = entryOf(this.#switches, page, () => new Map());
-        switches.set(index, (switches.get(index) ?? 0) + 1);
-      }
-    }
-    if (this.code.isCompiled(entry)) return; // anew
-    this.#entries[index] = entry;
-    this.code.replace(entry, index);
-    entryOf(this.#byPage, page, () => []).push(index);
+  #noteOptimized({ entry, page, region }: Found): void {
+    this.optimized++;
+    if (![...region.values()].some(({ end }) => end.kind === "switch")) return;
+    let switches = this.#switches.get(page);
+    if (!switches) this.#switches.set(page, switches = new Map());
+    switches.set(entry, (switches.get(entry) ?? 0) + 1);
   }
 
   /** Optimized regions whose jump tables may lead to what has become hot now. */
   #outgrown(fresh: readonly Candidate[]): Candidate[] {
     return [...new Set(fresh.map(({ page }) => page))].flatMap((page) =>
-      [...this.#switches.get(page) ?? []].flatMap(([index, times]) =>
-        times < MAX_TIMES ? [{ entry: this.#entries[index], page, optimized: true }] : []
+      [...this.#switches.get(page) ?? []].flatMap(([entry, times]) =>
+        times < MAX_TIMES && this.#residents.index(entry) !== undefined ? [{ entry, page, optimized: true }] : []
       )
     );
-  }
-
-  #indexOf({ entry, page }: Candidate): number | undefined {
-    return this.#byPage.get(page)?.find((index) => this.#entries[index] === entry);
   }
 
   #regions(candidates: readonly Candidate[], fresh: readonly Candidate[]): Found[] {
@@ -194,9 +166,9 @@ export class Jit {
     const apart: Found[] = [];
     for (const each of found.toSorted((a, b) => b.region.size - a.region.size)) {
       const offset = (each.entry - each.page) / 4;
-      const index = this.#indexOf(each);
+      const index = this.#residents.index(each.entry);
       if (!apart.some(({ page, region }) => page === each.page && region.has(offset))) apart.push(each);
-      else if (index !== undefined) this.#turns[index] = this.options.optimize;
+      else if (index !== undefined) this.#residents.rewind(index);
     }
     return apart;
   }
@@ -207,46 +179,19 @@ export class Jit {
     if (host < 0) return new Map();
     const view = new DataView(memory.wasm.buffer, host, PAGE_BYTES);
     const hot = [
-      ...(this.#byPage.get(page) ?? []).map((index) => this.#entries[index]),
+      ...this.#residents.entries(page),
       ...fresh.filter((each) => each.page === page).map((each) => each.entry),
     ];
     const offsetOf = (entry: number) => (entry - page) / 4;
     return this.#reader.region(view, offsetOf(entry), (offset) => code.isReached(page + offset * 4), hot.map(offsetOf));
   }
 
-  /** A predecoded page goes: so do its regions. */
+  /** A predecoded page goes, and all that was made of it. */
   #forget(page: number): void {
-    for (const candidate of this.#queue.values()) if (candidate.page === page) this.#queue.delete(candidate.entry);
-    for (const index of this.#byPage.get(page) ?? []) this.#release(index);
-    this.#byPage.delete(page);
+    for (const { entry, page: of } of this.#queue.values()) if (of === page) this.#queue.delete(entry);
+    this.#residents.forget(page);
     this.#switches.delete(page);
   }
-
-  #release(index: number): void {
-    this.table.set(index, null);
-    this.#free.push(index);
-  }
-
-  /** Begins anew: what is hot comes back soon, what is not stays away. */
-  #evictAll(): void {
-    for (const indices of this.#byPage.values()) {
-      for (const index of indices) {
-        this.code.restore(this.#entries[index], index);
-        this.#release(index);
-      }
-    }
-    this.#byPage.clear();
-    this.#switches.clear();
-    this.#liveBytes = 0;
-    this.evictions++;
-  }
-}
-
-/** The entry of a map, made where there is none. */
-function entryOf<K, V>(map: Map<K, V>, key: K, make: () => V): V {
-  let value = map.get(key);
-  if (value === undefined) map.set(key, value = make());
-  return value;
 }
 
 /** Imports what regions share with the interpreter, and adds what each module has of its own. */

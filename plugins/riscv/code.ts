@@ -9,6 +9,9 @@ import type { PageWatch } from "./mmu.ts";
 export const PAGE_FLAG = { dirty: 1, pinned: 2 } as const;
 /** Instructions decoded at one go, at the most. */
 const RUN = 8;
+/** Predecoded pages are cleared in parts: a host page's size. What stands behind the entries is in the last one. */
+const PART_BYTES = 4096;
+const LAST_PART = Math.floor(CODE.pageBytes / PART_BYTES);
 
 /** The predecoded pages of one engine, and what is known of each page of RAM. */
 export class CodeCache implements PageWatch {
@@ -31,10 +34,10 @@ export class CodeCache implements PageWatch {
   readonly #flags: Uint8Array;
   /** The RAM page in each slot, or -1. */
   readonly #owner: Int32Array;
-  /** Whether a slot has been used before. */
-  readonly #used: Uint8Array;
+  /** Which parts of a slot hold entries, a bit each. The others are zero, and the host has no pages for them yet. */
+  readonly #filled: Uint8Array;
   #free: number[] = [];
-  /** Of the page made last. Pages that are made anew are others, wherever they stand. */
+  /** Of the page numbered last. Pages that are made anew are others, wherever they stand. */
   #serial = 0;
 
   constructor(
@@ -52,7 +55,7 @@ export class CodeCache implements PageWatch {
     this.#code = new Int32Array(memory.wasm.buffer, memory.pageCodeOffset, pages);
     this.#flags = new Uint8Array(memory.wasm.buffer, memory.pageFlagsOffset, pages);
     this.#owner = new Int32Array(this.#slots).fill(-1);
-    this.#used = new Uint8Array(this.#slots);
+    this.#filled = new Uint8Array(this.#slots);
     this.dropAll();
   }
 
@@ -74,15 +77,16 @@ export class CodeCache implements PageWatch {
     return address;
   }
 
-  /** Decodes from the entry at `entry` on, up to the next jump. */
+  /** Decodes from the entry at `entry` on, up to the next jump or the end of the page. */
   decode(entry: number): void {
-    const slot = Math.floor((entry - this.memory.codeOffset) / CODE.pageBytes);
+    const slot = this.#slot(entry);
     const code = this.memory.codeOffset + slot * CODE.pageBytes;
     const host = this.memory.ramOffset + this.#owner[slot] * PAGE_BYTES;
     let offset = (entry - code) / CODE.entryBytes * 2;
-    for (let n = 0; n < RUN && offset < PAGE_BYTES; n++) {
+    for (let n = 0; n < RUN; n++) {
       const at = code + offset / 2 * CODE.entryBytes >> 2;
       if (this.memory.i32[at]) return;
+      this.#filled[slot] |= 1 << Math.floor(offset / 2 * CODE.entryBytes / PART_BYTES);
       const length = this.#decodeOne(host + offset, offset, at);
       if (length === 0) return;
       offset += length;
@@ -94,10 +98,11 @@ export class CodeCache implements PageWatch {
     const { i32 } = this.memory;
     const following = this.#code[this.#page(next)];
     if (!following || page === this.divided) return;
+    for (const linked of [page, following]) this.#filled[this.#slot(linked)] |= 1 << LAST_PART;
     i32[page + CODE.crossing >> 2] = this.encoder.low;
     i32[page + CODE.crossing + 4 >> 2] = this.encoder.high;
     i32[page + CODE.next >> 2] = following;
-    i32[page + CODE.nextSerial >> 2] = i32[following + CODE.serial >> 2];
+    i32[page + CODE.nextSerial >> 2] = i32[following + CODE.serial >> 2] ||= ++this.#serial;
   }
 
   // ------------------------------------------------------------ for the compiler
@@ -109,7 +114,7 @@ export class CodeCache implements PageWatch {
 
   /** The host address of the RAM page that a predecoded page stands for, or -1 if it is gone. */
   hostOf(page: number): number {
-    const owner = this.#owner[(page - this.memory.codeOffset) / CODE.pageBytes];
+    const owner = this.#owner[this.#slot(page)];
     return owner === undefined || owner < 0 ? -1 : this.memory.ramOffset + owner * PAGE_BYTES;
   }
 
@@ -161,7 +166,7 @@ export class CodeCache implements PageWatch {
       this.#flags[page] |= PAGE_FLAG.dirty;
       if (!this.#code[page]) continue;
       this.onPageDrop(this.#code[page]);
-      const slot = (this.#code[page] - this.memory.codeOffset) / CODE.pageBytes;
+      const slot = this.#slot(this.#code[page]);
       this.#code[page] = 0;
       this.#owner[slot] = -1;
       this.#free.push(slot);
@@ -192,15 +197,20 @@ export class CodeCache implements PageWatch {
     this.#free = Array.from({ length: this.#slots }, (_, i) => this.#slots - 1 - i);
   }
 
-  /** Makes a predecoded page one of which nothing is decoded. */
+  /** Makes a slot one where nothing is decoded. */
   #clear(slot: number): void {
-    const { i32, u8, codeOffset } = this.memory;
-    const address = codeOffset + slot * CODE.pageBytes;
-    // A slot that was never used is zero. To write that would cost the host pages that code never needs.
-    if (this.#used[slot]) u8.fill(0, address, address + CODE.pageBytes);
-    this.#used[slot] = 1;
-    for (let i = PAGE_BYTES / 2; i < CODE.entries; i++) i32[(address >> 2) + i * 2] = this.handlers.pageEnd;
-    i32[address + CODE.serial >> 2] = ++this.#serial;
+    const start = this.memory.codeOffset + slot * CODE.pageBytes;
+    const end = start + CODE.pageBytes;
+    for (let part = 0; this.#filled[slot] >> part; part++) {
+      const at = start + part * PART_BYTES;
+      if (this.#filled[slot] >> part & 1) this.memory.u8.fill(0, at, Math.min(at + PART_BYTES, end));
+    }
+    this.#filled[slot] = 0;
+  }
+
+  /** The slot that an address is in. */
+  #slot(address: number): number {
+    return Math.floor((address - this.memory.codeOffset) / CODE.pageBytes);
   }
 
   #page(host: number): number {
@@ -209,6 +219,10 @@ export class CodeCache implements PageWatch {
 
   #decodeOne(host: number, offset: number, at: number): number {
     const { i32, view } = this.memory;
+    if (offset >= PAGE_BYTES) {
+      i32[at] = this.handlers.pageEnd;
+      return 0;
+    }
     const half = view.getUint16(host, true);
     const wide = (half & 3) === 3;
     if (wide && offset === PAGE_BYTES - 2) {

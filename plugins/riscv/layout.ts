@@ -95,9 +95,9 @@ export const MAX_CONTEXT = 0x7fe;
 /**
  * A predecoded page: an 8-byte entry for each halfword of a 4 KiB page, and two for the steps past its end.
  * An entry is op | a << 10 | b << 20 in its low half, where a and b are register numbers times 8, and the
- * immediate or the other operands in its high half. Behind them stand the page's serial number (i32) and, if they are
- * known, the entry of the instruction that goes on in the next page (i64), and the predecoded page and serial number
- * of that one (i32 each).
+ * immediate or the other operands in its high half. Behind them stand, if they are known, the entry of the instruction
+ * that goes on in the next page (i64), and the predecoded page and serial number of that one (i32 each); then the
+ * page's own serial number (i32), or 0 while no other page knows it.
  */
 export const CODE = {
   entryBytes: 8,

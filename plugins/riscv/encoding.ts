@@ -9,13 +9,15 @@ interface Slice {
   readonly at: number;
   readonly low: number;
   readonly width: number;
+  /** Bits that the operand has besides: registers of three bits are 8–15. */
+  readonly plus: number;
 }
 
 /** A parsed encoding. */
 export interface Encoding {
   /** Bytes: 2 or 4. */
   readonly length: number;
-  /** An instruction matches if `(bits & mask) == match`. */
+  /** An instruction matches if `(bits & mask) == match`; 32-bit integers with a sign, as `bits & mask` is one. */
   readonly mask: number;
   readonly match: number;
   readonly slices: readonly Slice[];
@@ -51,7 +53,7 @@ export function parseBits(bits: string): Encoding {
       for (const range of immediate[2].split("|").reverse()) {
         const [high, low = high] = range.split(":").map(Number);
         const width = high - low + 1;
-        slices.push({ field: "imm", at, low, width });
+        slices.push({ field: "imm", at, low, width, plus: 0 });
         at += width;
         if (!immediate[1]) signedBits = Math.max(signedBits, high + 1);
       }
@@ -59,15 +61,16 @@ export function parseBits(bits: string): Encoding {
     }
     const field = token.replace("'", "") as keyof Fields;
     if (!(field in NO_FIELDS)) throw new Error(`unknown field "${token}" in "${bits}"`);
-    const width = token.endsWith("'") || field === "rm" ? 3 : field === "csr" ? 12 : 5;
-    slices.push({ field, at, low: 0, width });
+    const isShort = token.endsWith("'");
+    const width = isShort || field === "rm" ? 3 : field === "csr" ? 12 : 5;
+    slices.push({ field, at, low: 0, width, plus: isShort ? 8 : 0 });
     at += width;
   }
   if (at !== 16 && at !== 32) throw new Error(`"${bits}" has ${at} bits`);
   return {
     length: at / 8,
-    mask: mask >>> 0,
-    match: match >>> 0,
+    mask,
+    match,
     slices,
     fields: new Set(slices.map((s) => s.field)),
     signedBits,
@@ -77,10 +80,10 @@ export function parseBits(bits: string): Encoding {
 /** Cuts the operands out of an instruction. */
 export function cutFields(encoding: Encoding, bits: number): Fields {
   const fields = { ...NO_FIELDS };
-  for (const { field, at, low, width } of encoding.slices) {
-    const raw = bits >>> at & (1 << width) - 1;
-    if (width === 3 && field !== "rm" && field !== "imm") fields[field] = raw + 8;
-    else fields[field] |= raw << low;
+  const { slices } = encoding;
+  for (let i = 0; i < slices.length; i++) {
+    const { field, at, low, width, plus } = slices[i];
+    fields[field] |= (bits >>> at & (1 << width) - 1) << low | plus;
   }
   if (encoding.signedBits) {
     const unused = 32 - encoding.signedBits;
@@ -92,9 +95,8 @@ export function cutFields(encoding: Encoding, bits: number): Fields {
 /** Puts operands into an instruction. Throws a `RangeError` for an operand that does not fit. */
 export function putFields(encoding: Encoding, fields: Partial<Fields>): number {
   let bits = encoding.match;
-  for (const { field, at, low, width } of encoding.slices) {
-    const value = fields[field] ?? 0;
-    const raw = width === 3 && field !== "rm" && field !== "imm" ? value - 8 : value >> low;
+  for (const { field, at, low, width, plus } of encoding.slices) {
+    const raw = (fields[field] ?? 0) - plus >> low;
     bits |= (raw & (2 ** width - 1)) << at;
   }
   const back = cutFields(encoding, bits >>> 0);
@@ -117,34 +119,36 @@ export interface Decoded {
   readonly compressed?: CompressedRow;
 }
 
-interface Pattern extends Encoding {
+/** An encoding, and the row that it stands for. */
+export interface Pattern extends Encoding {
   readonly index: number;
-  readonly compressed?: CompressedRow;
+  readonly compressed: CompressedRow | undefined;
 }
 
 /** The instruction table: all rows, with what is needed to decode, assemble and disassemble. */
 export class InstructionTable {
   readonly encodings: readonly Encoding[];
+  /** The encodings of all rows. Where one is a special case of another, the one with more fixed bits goes first. */
+  readonly patterns: readonly Pattern[];
   readonly #byName = new Map<string, number>();
-  // Patterns by the bits that tell most apart: the major opcode and funct3, or quadrant and funct3.
-  readonly #buckets: Pattern[][] = Array.from({ length: 2 ** 10 }, () => []);
+  /** Numbers of patterns, in order, by the bits that tell most apart: the major opcode and funct3, or quadrant and funct3. */
+  readonly #buckets: number[][] = Array.from({ length: 2 ** 10 }, () => []);
 
   constructor(readonly rows: readonly Row[], readonly compressed: readonly CompressedRow[]) {
     this.encodings = rows.map((row) => parseBits(row.bits));
     rows.forEach((row, i) => this.#byName.set(row.name, i));
     const patterns: Pattern[] = [
-      ...this.encodings.map((encoding, index) => ({ ...encoding, index })),
+      ...this.encodings.map((encoding, index) => ({ ...encoding, index, compressed: undefined })),
       ...compressed.map((c) => ({ ...parseBits(c.bits), index: this.indexOf(c.is), compressed: c })),
     ];
-    // Where one encoding is a special case of another, the one with more fixed bits goes first.
-    const fixed = new Map(patterns.map((p) => [p, p.mask.toString(2).replaceAll("0", "").length]));
-    patterns.sort((a, b) => fixed.get(b)! - fixed.get(a)!);
-    const byOpcode = Map.groupBy(patterns, ({ match }) => opcode(match));
-    for (let key = 0; key < this.#buckets.length; key++) {
-      const [bits, mask] = bucketBits(key);
-      const sameOpcode = byOpcode.get(opcode(bits)) ?? [];
-      this.#buckets[key] = sameOpcode.filter((p) => ((bits ^ p.match) & p.mask & mask) === 0);
-    }
+    const fixed = new Map(patterns.map((p) => [p, (p.mask >>> 0).toString(2).replaceAll("0", "").length]));
+    this.patterns = patterns.sort((a, b) => fixed.get(b)! - fixed.get(a)!);
+    this.patterns.forEach(({ match, mask }, number) => {
+      for (let difference = 0; difference < 8; difference++) {
+        const funct3 = difference << funct3At(match);
+        if ((funct3 & mask) === 0) this.#buckets[bucketKey(match ^ funct3)].push(number);
+      }
+    });
   }
 
   /** The index of the row of that name. */
@@ -154,41 +158,42 @@ export class InstructionTable {
     return index;
   }
 
-  /** All patterns, for tests: which instruction each stands for. */
-  get patterns(): readonly Pattern[] {
-    return [...new Set(this.#buckets.flat())];
+  /** The number of the pattern that an instruction matches; -1 for an illegal one. Of 16-bit ones only the low half is looked at. */
+  find(bits: number): number {
+    if ((bits & 3) !== 3) bits &= 0xffff;
+    // Loops by index here, in `cutFields` and in entries.ts: much of a guest's code is decoded before V8 has compiled
+    // them, and until then for-of takes several times as long.
+    const bucket = this.#buckets[bucketKey(bits)];
+    for (let i = 0; i < bucket.length; i++) {
+      const number = bucket[i];
+      const pattern = this.patterns[number];
+      if ((bits & pattern.mask) !== pattern.match) continue;
+      if (!pattern.compressed?.unless?.(cutFields(pattern, bits))) return number;
+    }
+    return -1;
   }
 
   /** Decodes an instruction; `undefined` for an illegal one. Of 16-bit ones only the low half is looked at. */
   decode(bits: number): Decoded | undefined {
-    if ((bits & 3) !== 3) bits &= 0xffff;
-    for (const pattern of this.#buckets[bucketKey(bits)]) {
-      if ((bits & pattern.mask) >>> 0 !== pattern.match) continue;
-      const cut = cutFields(pattern, bits);
-      const row = this.rows[pattern.index];
-      const { compressed, index, length } = pattern;
-      if (!compressed) return { row, index, fields: cut, length };
-      if (compressed.unless?.(cut)) continue;
-      const fields = { ...cut };
-      for (const [name, from] of Object.entries(compressed.with ?? {})) {
-        fields[name as keyof Fields] = typeof from === "number" ? from : cut[from];
-      }
-      return { row, index, fields, length, compressed };
+    const number = this.find(bits);
+    if (number < 0) return undefined;
+    const pattern = this.patterns[number];
+    const { index, length, compressed } = pattern;
+    const fields = cutFields(pattern, bits);
+    for (const name in compressed?.with) {
+      const from = compressed.with[name as keyof Fields]!;
+      fields[name as keyof Fields] = typeof from === "number" ? from : fields[from];
     }
-    return undefined;
+    return { row: this.rows[index], index, fields, length, compressed };
   }
 }
 
-/** The major opcode, of a compressed instruction the quadrant: fixed in every encoding. */
-function opcode(bits: number): number {
-  return (bits & 3) === 3 ? bits & 0x7f : bits & 3;
-}
-
+/** The major opcode and funct3, of a compressed instruction the quadrant and funct3. */
 function bucketKey(bits: number): number {
-  return (bits & 3) === 3 ? bits & 0x7f | (bits >> 5 & 0x380) : bits & 3 | (bits >> 11 & 0x1c) << 2;
+  const opcode = (bits & 3) === 3 ? bits & 0x7f : bits & 3;
+  return opcode | (bits >> funct3At(bits) & 7) << 7;
 }
 
-/** The instruction bits that a bucket's key stands for, and their mask. */
-function bucketBits(key: number): [bits: number, mask: number] {
-  return (key & 3) === 3 ? [key & 0x7f | (key & 0x380) << 5, 0x707f] : [key & 3 | (key >> 2 & 0x1c) << 11, 0xe003];
+function funct3At(bits: number): number {
+  return (bits & 3) === 3 ? 12 : 13;
 }

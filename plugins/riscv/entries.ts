@@ -1,7 +1,8 @@
 // Predecoded entries: an instruction's bits turned into what the interpreter runs (see CODE in layout.ts).
 
-import type { InstructionTable } from "./encoding.ts";
+import type { InstructionTable, Pattern } from "./encoding.ts";
 import { SINK } from "./layout.ts";
+import type { Fields } from "./rows/row.ts";
 
 /** Numbers of the interpreter's handlers. */
 export interface HandlerNumbers {
@@ -18,8 +19,32 @@ export interface HandlerNumbers {
   of(index: number, length: number): number;
 }
 
-/** Instructions remembered, by a hash of their bits: programs repeat themselves. */
-const REMEMBERED = 2 ** 15;
+/** A run of instruction bits that goes to a run of an entry's bits. */
+interface Move {
+  readonly from: number;
+  readonly mask: number;
+  readonly to: number;
+}
+
+/** How the instructions of one pattern become entries: the bits that are the same for all, and those that are moved. */
+interface Recipe {
+  readonly low: number;
+  readonly high: number;
+  readonly a: Move;
+  readonly b: Move;
+  readonly rest: readonly Move[];
+  /** Whether `a` is a destination, so that `x0` becomes the sink. */
+  readonly sinks: boolean;
+  /** Bits of the high half above its sign. */
+  readonly unused: number;
+  readonly step: number;
+}
+
+/** Where register numbers, in bytes, stand in an entry's low half. */
+const A = 10 + 3;
+const B = 20 + 3;
+const NO_MOVE: Move = { from: 0, mask: 0, to: 0 };
+const ENDS_RUN = /^(jal|jalr|mret|sret|ebreak)$/;
 
 /** Makes entries. The result of `encode` stands in its fields, so that making one allocates nothing. */
 export class EntryEncoder {
@@ -28,51 +53,72 @@ export class EntryEncoder {
   /** Bytes to the next instruction; 0 where what follows may be no code: behind jumps and illegal instructions. */
   step = 0;
 
-  // Bits, low, high and step of each remembered instruction.
-  readonly #memo = new Int32Array(REMEMBERED * 4);
-  readonly #endsRun: readonly boolean[];
+  readonly #recipes: Recipe[] = [];
+  /** The patterns of 16-bit instructions seen so far: their numbers + 2, or 0. */
+  readonly #known = new Int16Array(2 ** 16);
 
-  constructor(readonly table: InstructionTable, readonly handlers: HandlerNumbers) {
-    this.#endsRun = table.rows.map((row) => /^(jal|jalr|mret|sret|ebreak)$/.test(row.name));
-  }
+  constructor(readonly table: InstructionTable, readonly handlers: HandlerNumbers) {}
 
   /** Encodes the instruction with these bits; of a 16-bit one only the low half counts. */
   encode(bits: number): void {
-    if ((bits & 3) !== 3) bits &= 0xffff;
-    const memo = this.#memo;
-    const at = ((bits ^ bits >>> 15) & REMEMBERED - 1) * 4;
-    if (memo[at] !== bits || memo[at + 1] === 0) {
-      this.#encode(bits);
-      memo[at] = bits;
-      memo[at + 1] = this.low;
-      memo[at + 2] = this.high;
-      memo[at + 3] = this.step;
-    }
-    this.low = memo[at + 1];
-    this.high = memo[at + 2];
-    this.step = memo[at + 3];
-  }
-
-  #encode(bits: number): void {
-    const decoded = this.table.decode(bits);
-    if (!decoded) {
+    const wide = (bits & 3) === 3;
+    if (!wide) bits &= 0xffff;
+    const number = wide ? this.table.find(bits) : this.#findHalf(bits);
+    if (number < 0) {
       this.low = this.handlers.illegal;
       this.high = bits;
       this.step = 0;
       return;
     }
-    const { fields, index, length } = decoded;
-    const has = this.table.encodings[index].fields;
-    const register = (n: number) => n * 8;
-    const a = has.has("fd") ? fields.fd : has.has("rd") ? fields.rd || SINK : has.has("fs2") ? fields.fs2 : fields.rs2;
-    const b = has.has("fs1") ? fields.fs1 : fields.rs1;
-    const rest = has.has("imm")
-      ? fields.imm
-      : has.has("csr")
-      ? fields.csr
-      : register(has.has("fs2") ? fields.fs2 : fields.rs2) | register(fields.fs3) << 10 | fields.rm << 20;
-    this.low = this.handlers.of(index, length) | register(a) << 10 | register(b) << 20;
-    this.high = rest;
-    this.step = this.#endsRun[index] ? 0 : length;
+    const { low, high, a, b, rest, sinks, unused, step } = this.#recipes[number] ??= this.#recipe(number);
+    this.low = low | (bits >>> a.from & a.mask) << A | (bits >>> b.from & b.mask) << B;
+    if (sinks && (this.low & 31 << A) === 0) this.low |= SINK << A;
+    let all = high;
+    for (let i = 0; i < rest.length; i++) {
+      const { from, mask, to } = rest[i];
+      all |= (bits >>> from & mask) << to;
+    }
+    this.high = all << unused >> unused;
+    this.step = step;
   }
+
+  #findHalf(bits: number): number {
+    this.#known[bits] ||= this.table.find(bits) + 2;
+    return this.#known[bits] - 2;
+  }
+
+  #recipe(number: number): Recipe {
+    const pattern = this.table.patterns[number];
+    const { index, length, signedBits } = pattern;
+    const { fields } = this.table.encodings[index];
+    const source = fields.has("fs2") ? "fs2" : "rs2";
+    const a = place(pattern, fields.has("fd") ? "fd" : fields.has("rd") ? "rd" : source, A);
+    const b = place(pattern, fields.has("fs1") ? "fs1" : "rs1", B);
+    const rest = fields.has("imm")
+      ? [place(pattern, "imm", 0)]
+      : fields.has("csr")
+      ? [place(pattern, "csr", 0)]
+      : [place(pattern, source, 3), place(pattern, "fs3", A), place(pattern, "rm", 20)];
+    return {
+      low: this.handlers.of(index, length) | a.fixed | b.fixed,
+      high: rest.reduce((bits, { fixed }) => bits | fixed, 0),
+      a: a.moves[0] ?? NO_MOVE,
+      b: b.moves[0] ?? NO_MOVE,
+      rest: rest.flatMap(({ moves }) => moves),
+      sinks: fields.has("rd"),
+      unused: signedBits && 32 - signedBits,
+      step: ENDS_RUN.test(this.table.rows[index].name) ? 0 : length,
+    };
+  }
+}
+
+/** How an operand comes to its place in an entry. */
+function place({ slices, compressed }: Pattern, operand: keyof Fields, at: number): { fixed: number; moves: Move[] } {
+  const given = compressed?.with?.[operand] ?? operand;
+  if (typeof given === "number") return { fixed: given << at, moves: [] };
+  const parts = slices.filter(({ field }) => field === given);
+  return {
+    fixed: parts.reduce((bits, { plus }) => bits | plus << at, 0),
+    moves: parts.map((slice) => ({ from: slice.at, mask: 2 ** slice.width - 1, to: at + slice.low })),
+  };
 }

@@ -143,9 +143,9 @@ export class InstructionTable {
     ];
     const fixed = new Map(patterns.map((p) => [p, (p.mask >>> 0).toString(2).replaceAll("0", "").length]));
     this.patterns = patterns.sort((a, b) => fixed.get(b)! - fixed.get(a)!);
-    this.patterns.forEach(({ match, mask }, number) => {
+    this.patterns.forEach(({ match, mask, length }, number) => {
       for (let difference = 0; difference < 8; difference++) {
-        const funct3 = difference << funct3At(match);
+        const funct3 = difference << (length === 4 ? 12 : 13);
         if ((funct3 & mask) === 0) this.#buckets[bucketKey(match ^ funct3)].push(number);
       }
     });
@@ -188,12 +188,7 @@ export class InstructionTable {
   }
 }
 
-/** The major opcode and funct3, of a compressed instruction the quadrant and funct3. */
+/** The major opcode and funct3 of an instruction, of a compressed one the quadrant and funct3. */
 function bucketKey(bits: number): number {
-  const opcode = (bits & 3) === 3 ? bits & 0x7f : bits & 3;
-  return opcode | (bits >> funct3At(bits) & 7) << 7;
-}
-
-function funct3At(bits: number): number {
-  return (bits & 3) === 3 ? 12 : 13;
+  return (bits & 3) === 3 ? bits & 0x7f | bits >> 5 & 0x380 : bits & 3 | bits >> 6 & 0x380;
 }

@@ -110,10 +110,8 @@ export class RegionCompiler extends WasmHart implements Vocabulary<I64, I32> {
   readonly #hostFloat: HostFloat;
   /** How the present block ends. */
   #blockEnd: BlockEnd = { kind: "indirect" };
-  /** Whether it is in a loop, and in one that calls nothing; the blocks that are. */
-  #repeats = false;
+  /** Whether it is in a loop that calls nothing; the blocks that are. */
   #loops = false;
-  readonly #looping: ReadonlySet<number>;
   readonly #tight: ReadonlySet<number>;
 
   /** `neighbour` gives the function of the region that starts at an offset of the page, if it is in this module. */
@@ -135,7 +133,7 @@ export class RegionCompiler extends WasmHart implements Vocabulary<I64, I32> {
     this.#calls = this.#structure.order
       .filter((node) => this.#blocks[node].end.kind === "call")
       .map((call) => ({ call, reaches: this.#reachableFrom(call) }));
-    ({ looping: this.#looping, tight: this.#tight } = this.#findLoops());
+    this.#tight = this.#findTightLoops();
     this.#budget = f.param(1);
     this.#page = f.local(TYPE.i64);
     this.#depth = f.param(2);
@@ -216,21 +214,16 @@ export class RegionCompiler extends WasmHart implements Vocabulary<I64, I32> {
     return float;
   }
 
-  /**
-   * Finds the blocks in loops, and those in loops that call nothing: in the order, from a loop's header to the last
-   * block that goes back to it.
-   */
-  #findLoops(): { looping: Set<number>; tight: Set<number> } {
+  /** Finds the blocks in loops that call nothing: in the order, from a loop's header to the last that goes back to it. */
+  #findTightLoops(): Set<number> {
     const { loops, place, order, isBack } = this.#structure;
-    const looping = new Set<number>();
     const tight = new Set<number>();
     for (const header of loops) {
       const last = order.findLastIndex((n) => this.#successors[n].includes(header) && isBack(n, header));
       const body = order.slice(place[header], last + 1);
-      body.forEach((n) => looping.add(n));
       if (!body.some((n) => this.#blocks[n].end.kind === "call")) body.forEach((n) => tight.add(n));
     }
-    return { looping, tight };
+    return tight;
   }
 
   /** Loads the registers that are held, and what is known of rounding. */
@@ -268,7 +261,6 @@ export class RegionCompiler extends WasmHart implements Vocabulary<I64, I32> {
     const { f } = this;
     const block = this.#blocks[node];
     this.#blockEnd = block.end;
-    this.#repeats = this.#looping.has(node);
     this.#loops = this.#tight.has(node);
     this.#registers.known = this.#knownBefore(node);
     this.#floatDirty = false;
@@ -444,11 +436,11 @@ export class RegionCompiler extends WasmHart implements Vocabulary<I64, I32> {
         f.if(f.unlikely(f.i32.eqz(host)), () => this.#giveBack());
         f.set(addend, f.i32.sub(host, f.i32.wrap(address)));
       };
-      if (!this.quick || this.#repeats) { // a page at each turn, perhaps: worth the code of a look-up in place
+      if (this.quick) {
+        translate();
+      } else {
         const { entry, hit } = this.lookUp(address, size, tag);
         f.if(f.likely(hit()), () => f.set(addend, f.load32(entry, SLOT.tlb + TLB.addend)), translate);
-      } else {
-        translate();
       }
       f.set(page, f.i64.and(address, f.const64(-PAGE_BYTES)));
     });

@@ -5,6 +5,7 @@ import { ACCESS_FAULT, CAUSE, INTERRUPT, MODE, PAGE_FAULT } from "../../plugins/
 import { INSTRUCTIONS } from "../../plugins/riscv/instructions.ts";
 import { X_NAMES } from "../../plugins/riscv/registers.ts";
 import type { Placed } from "./case.ts";
+import { executedAt } from "./executed.ts";
 
 /** A doubleword of a record on both sides. */
 export interface Differing {
@@ -45,16 +46,14 @@ const { mei, msi, mti, sei, ssi, sti } = INTERRUPT;
 const PRIORITY: readonly number[] = [mei, msi, mti, sei, ssi, sti];
 const INTERRUPTS = 1n << 63n;
 
-/** The instruction at an address of the case's code. */
-function at({ case: { code }, start }: Placed, pc: bigint): { name: string; size: number } | undefined {
-  for (const { bits, length } of code) {
-    if (start === pc) {
-      const name = INSTRUCTIONS.decode(bits)?.row.name ?? "";
-      const letter = /^(?:amo\w+|lr|sc)\.([wd])$/.exec(name)?.[1] ?? /^f?[ls]([bhwd])u?$/.exec(name)?.[1] ?? "b";
-      return { name, size: { b: 1, h: 2, w: 4, d: 8 }[letter]! };
-    }
-    start += BigInt(length);
-  }
+/** The instruction that a trap is of, and the size of what it accesses, if it accesses something. */
+function instructionOf(trap: string, { placed, other, theirOther }: Differing): { name: string; size: number } {
+  const toSupervisor = other(`${trap} to`) === 1n;
+  const mode = toSupervisor ? MODE.S : Number(other(`${trap} status`) >> 11n & 3n); // S: not M, at any rate
+  const bits = executedAt(placed, other(`${trap} epc`), mode, [other, theirOther]);
+  const name = bits === undefined ? "" : INSTRUCTIONS.decode(bits)?.row.name ?? "";
+  const letter = /^(?:amo\w+|lr|sc)\.([wd])$/.exec(name)?.[1] ?? /^f?[ls]([bhwd])u?$/.exec(name)?.[1] ?? "b";
+  return { name, size: { b: 1, h: 2, w: 4, d: 8 }[letter]! };
 }
 
 /** The number of the trap that an item of the log is of, and which item it is. */
@@ -76,7 +75,7 @@ const isItem = ({ name }: Differing, what: "cause" | "tval") => name === `s${wha
 /** Whether an atomic memory operation faulted, as a load does for QEMU. */
 function atomicFault(it: Differing): boolean {
   const trap = trapOf(it);
-  if (!trap || !at(it.placed, it.other(`${trap} epc`))?.name.startsWith("amo")) return false;
+  if (!trap || !instructionOf(trap, it).name.startsWith("amo")) return false;
   const [ours, theirs] = [it.other, it.theirOther].map((of) => Number(of(`${trap} cause`)));
   return STORE_FAULTS.includes(ours) && LOAD_FAULTS.includes(theirs);
 }
@@ -171,8 +170,7 @@ export const EXCEPTIONS: readonly Exception[] = [
     explains: (it) => {
       const trap = trapOf(it);
       if (!trap || !isItem(it, "tval")) return false;
-      const access = at(it.placed, it.other(`${trap} epc`));
-      return access !== undefined && it.theirs === (it.ours & BigInt(-access.size));
+      return it.theirs === (it.ours & BigInt(-instructionOf(trap, it).size));
     },
   },
   {
@@ -181,10 +179,10 @@ export const EXCEPTIONS: readonly Exception[] = [
     quote: "Chapter 13: “Attempting to execute SFENCE.W.INVAL or SFENCE.INVAL.IR in U-mode raises an " +
       "illegal-instruction exception.”",
     ends: true,
-    explains: ({ name, placed, other }) => {
-      const trap = inLog(name)?.[0];
-      if (!trap || other(`${trap} cause`) !== BigInt(CAUSE.illegal)) return false;
-      return /^sfence\.(w\.inval|inval\.ir)$/.test(at(placed, other(`${trap} epc`))?.name ?? "");
+    explains: (it) => {
+      const trap = inLog(it.name)?.[0];
+      if (!trap || it.other(`${trap} cause`) !== BigInt(CAUSE.illegal)) return false;
+      return /^sfence\.(w\.inval|inval\.ir)$/.test(instructionOf(trap, it).name);
     },
   },
   {
@@ -251,11 +249,12 @@ export const EXCEPTIONS: readonly Exception[] = [
     quote:
       "10.3.2, step 7: “…set pte.a to 1 and, if the original memory access is a store, also set pte.d to 1.” The " +
       "access itself comes afterwards.",
-    explains: ({ name, placed, ours, theirs, other }) => {
+    explains: (it) => {
+      const { name, placed, ours, theirs, other } = it;
       if (!placed.case.writes?.some(([at]) => name === `memory at 0x${at.toString(16)}`)) return false;
       const traps = Array.from({ length: Number(other("traps")) }, (_, i) => `trap ${i}`);
       const faulted = traps.some((trap) =>
-        other(`${trap} cause`) === BigInt(CAUSE.storeAccess) && at(placed, other(`${trap} epc`))?.name.startsWith("amo")
+        other(`${trap} cause`) === BigInt(CAUSE.storeAccess) && instructionOf(trap, it).name.startsWith("amo")
       );
       return faulted && [D, A | D].some((bits) => (theirs | bits) === ours);
     },

@@ -1,8 +1,8 @@
 // Compares what two machines made of the same cases, item by item.
 
-import { nameOf, type Placed, recordOf } from "./case.ts";
+import { type Case, Image, nameOf, type Placed, recordOf } from "./case.ts";
 import { type Exception, EXCEPTIONS } from "./exceptions.ts";
-import type { Records } from "./machines.ts";
+import { type Peer, type Records, Unfinished } from "./machines.ts";
 import { RECORD_LOG } from "./runtime.ts";
 
 /** A case that ended differently on two machines. */
@@ -39,5 +39,36 @@ export function difference(
     if (!exception) return { placed, item: item.name, ours: a[i], theirs: b[i] };
     used?.(exception);
     if (exception.ends) return undefined;
+  }
+}
+
+/**
+ * Runs cases on two machines, and gives what differs. A case that one of them does not end is a difference, too: the
+ * others are run again without it.
+ */
+export async function* differences(
+  cases: readonly Case[],
+  ours: Peer,
+  theirs: Peer,
+  used?: (exception: Exception) => void,
+): AsyncGenerator<Difference | Unfinished> {
+  for (const image of Image.of(cases)) {
+    const [a, b] = await Promise.allSettled([ours(image), theirs(image)]);
+    if (a.status === "fulfilled" && b.status === "fulfilled") {
+      for (const placed of image.cases) {
+        const found = difference(placed, a.value, b.value, undefined, used);
+        if (found) yield found;
+      }
+      continue;
+    }
+    const left = new Set(image.cases.map((placed) => placed.case));
+    for (const each of [a, b]) {
+      if (each.status === "fulfilled") continue;
+      if (!(each.reason instanceof Unfinished)) throw each.reason;
+      yield each.reason;
+      if (each.reason.placed) left.delete(each.reason.placed.case);
+      else left.clear(); // there is nothing to leave out
+    }
+    if (left.size) yield* differences([...left], ours, theirs, used);
   }
 }

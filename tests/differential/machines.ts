@@ -17,9 +17,10 @@ export class Unfinished extends Error {
   /** The case that it did not end, or that ended the machine. */
   readonly placed?: Placed;
 
-  constructor(machine: string, image: Image, records: Records) {
+  constructor(machine: string, image: Image, records: Records, why = "in time") {
     const placed = image.cases.find((each) => recordOf(each, records)[0] === 0n);
-    super(`${machine} does not come to the end of a case:\n${placed && describe(placed)}`);
+    const what = placed ? `this case:\n${describe(placed)}` : `${image.cases.length} cases, though to that of each`;
+    super(`${machine} does not come to the end, ${why}, of ${what}`);
     this.placed = placed;
   }
 }
@@ -44,11 +45,17 @@ export async function runHere(image: Image, compiled: boolean, seconds = LIMIT_S
     devices: [{ use: "serial_16550" }, { use: "test_tap" }],
   }, { plugins: { test_tap }, base: import.meta.url });
   const late = setTimeout(() => machine.powerOff(1), seconds * 1000);
-  const { code } = await machine.run();
+  let why: string | undefined;
+  try {
+    const { code } = await machine.run();
+    if (code !== 0) why = "in time";
+  } catch (error) {
+    why = `for “${error instanceof Error ? error.message : error}”`;
+  }
   clearTimeout(late);
   const records = new Uint8Array(image.end - AT.records);
   memory!.read(AT.records, records);
-  if (code !== 0) throw new Unfinished("denovisor", image, records);
+  if (why) throw new Unfinished("denovisor", image, records, why);
   return records;
 }
 
@@ -60,7 +67,7 @@ export function qemuPeer(cpu: string, seconds = LIMIT_SECONDS): Peer {
       await Deno.writeFile(`${folder}/image`, image.bytes);
       const late = AbortSignal.timeout(seconds * 1000);
       const ram = `memory-backend-file,id=ram,size=${RAM_BYTES},mem-path=${folder}/ram,share=on`;
-      const { success, stderr } = await new Deno.Command("qemu-system-riscv64", {
+      const { success, signal, stderr } = await new Deno.Command("qemu-system-riscv64", {
         args: [
           ...["-M", "virt,memory-backend=ram", "-object", ram, "-m", `${RAM_BYTES / 2 ** 20}M`, "-cpu", cpu],
           ...["-display", "none", "-monitor", "none", "-serial", "none", "-no-reboot", "-bios", `${folder}/image`],
@@ -70,12 +77,12 @@ export function qemuPeer(cpu: string, seconds = LIMIT_SECONDS): Peer {
         stderr: "piped",
         signal: late,
       }).output();
-      if (!success && !late.aborted) throw new Error(`QEMU: ${new TextDecoder().decode(stderr)}`);
+      if (!success && !signal) throw new Error(`QEMU: ${new TextDecoder().decode(stderr)}`);
       const records = new Uint8Array(image.end - AT.records);
       using file = await Deno.open(`${folder}/ram`);
       await file.seek(AT.records - AT.ram, Deno.SeekMode.Start);
       for (let at = 0; at < records.length;) at += (await file.read(records.subarray(at)))!;
-      if (late.aborted) throw new Unfinished("QEMU", image, records);
+      if (!success) throw new Unfinished("QEMU", image, records, late.aborted ? "in time" : `for ${signal}`);
       return records;
     } finally {
       await Deno.remove(folder, { recursive: true });

@@ -82,6 +82,12 @@ end:    li      a0, 1
         .balign 8
 current: .dword 0
 `;
+/** Many programs are made in a second or two, if nobody disturbs QEMU; one at once. */
+const [LIMIT_SECONDS, ALONE_SECONDS] = [60, 5];
+
+/** A machine does not end a program, or one of several. */
+class Stuck extends Error {}
+
 /** Where `done` is: the balance of the text before it. */
 const DONE = AT.ram + 0x800;
 
@@ -153,15 +159,18 @@ function elf({ memory, records, bytes }: Executable): Uint8Array<ArrayBuffer> {
 }
 
 /** Runs the programs on QEMU's user-mode emulator. */
-export async function programsOnQemu(cases: readonly Case[], cpu: string): Promise<Uint8Array<ArrayBuffer>> {
+async function programsOnQemu(cases: readonly Case[], cpu: string, seconds: number): Promise<Uint8Array<ArrayBuffer>> {
   const folder = await Deno.makeTempDir({ prefix: "denovisor_differential_" });
   try {
     await Deno.writeFile(`${folder}/programs`, elf(link(cases)), { mode: 0o755 });
-    const { success, stdout, stderr } = await new Deno.Command("qemu-riscv64", {
+    const late = AbortSignal.timeout(seconds * 1000);
+    const { success, signal, stdout, stderr } = await new Deno.Command("qemu-riscv64", {
       args: ["-cpu", cpu, `${folder}/programs`],
       stdin: "null",
-      signal: AbortSignal.timeout(60_000),
+      signal: late,
     }).output();
+    if (late.aborted) throw new Stuck("QEMU does not come to the end in time");
+    if (signal) throw new Stuck(`QEMU ends the program with ${signal}`);
     if (!success) throw new Error(`qemu-riscv64: ${new TextDecoder().decode(stderr)}`);
     return stdout.slice();
   } finally {
@@ -170,7 +179,7 @@ export async function programsOnQemu(cases: readonly Case[], cpu: string): Promi
 }
 
 /** Runs the programs in U-mode of the engine, up to their first call of a system. */
-export function programsHere(cases: readonly Case[], compiled: boolean): Uint8Array<ArrayBuffer> {
+function programsHere(cases: readonly Case[], compiled: boolean): Uint8Array<ArrayBuffer> {
   const executable = link(cases);
   const { memory, records, bytes } = executable;
   const ramSize = records + bytes - AT.ram + 2 ** 16 & -(2 ** 16);
@@ -184,17 +193,46 @@ export function programsHere(cases: readonly Case[], compiled: boolean): Uint8Ar
   rig.hart.mode = 0;
   rig.hart.contextChanged();
   for (let rounds = 0; rig.hart.mode === 0; rounds++) {
-    if (rounds > 1000) throw new Error("The programs do not come to their end here");
+    if (rounds > 1000) throw new Stuck("denovisor does not come to the end");
     rig.run(1_000_000);
   }
   if (rig.hart.get("mcause") !== 8n) {
-    throw new Error(`A program trapped with cause ${rig.hart.get("mcause")} at 0x${rig.hart.get("mepc").toString(16)}`);
+    throw new Stuck(`A program trapped with cause ${rig.hart.get("mcause")} at 0x${rig.hart.get("mepc").toString(16)}`);
   }
   return rig.ram.slice(records - AT.ram, records - AT.ram + bytes);
 }
 
+/** Runs programs here and on QEMU, and gives those that differ, and how: also by not coming to their end. */
+export async function* programDifferences(
+  cases: readonly Case[],
+  cpu: string,
+  compiled: boolean,
+  seconds = LIMIT_SECONDS,
+): AsyncGenerator<[of: Case, how: string]> {
+  try {
+    const theirs = await programsOnQemu(cases, cpu, seconds);
+    const ours = programsHere(cases, compiled);
+    for (const [i, each] of cases.entries()) {
+      const found = programDifference(i, ours, theirs);
+      if (found) yield [each, found];
+    }
+  } catch (error) {
+    if (!(error instanceof Stuck)) throw error;
+    if (cases.length === 1) return yield [cases[0], error.message];
+    const alone: [Case, string][] = [];
+    for (const each of cases) {
+      const limit = Math.min(seconds, ALONE_SECONDS);
+      alone.push(...await Array.fromAsync(programDifferences([each], cpu, compiled, limit)));
+    }
+    if (!alone.length) {
+      alone.push([cases[0], `${error.message}: of ${cases.length} programs from this one on, of none alone`]);
+    }
+    yield* alone;
+  }
+}
+
 /** The first item in which a program's records differ. */
-export function programDifference(index: number, ours: Uint8Array, theirs: Uint8Array): string | undefined {
+function programDifference(index: number, ours: Uint8Array, theirs: Uint8Array): string | undefined {
   const at = 8 * RECORD.words * index;
   const [a, b] = [ours, theirs].map((all) => new BigUint64Array(all.slice(at, at + 8 * RECORD.words).buffer));
   const i = a.findIndex((value, n) => value !== b[n]);

@@ -2,15 +2,15 @@
 
 import { Random } from "./body.ts";
 import { type Case, describe, Image, instructionsOf } from "./case.ts";
-import { type Difference, difference } from "./compare.ts";
+import { differences } from "./compare.ts";
 import type { Exception } from "./exceptions.ts";
 import { csrFields, csrSweep, csrValues, SWEEP } from "./families/csrs.ts";
 import { borders, canonical, MATRIX, permissions, protection } from "./families/pages.ts";
 import { traps, waits, words } from "./families/traps.ts";
 import { floats, integers, type Made, memory, program } from "./families/user.ts";
-import { type Peer, qemuPeer, runHere } from "./machines.ts";
+import { type Peer, qemuPeer, runHere, Unfinished } from "./machines.ts";
 import { minimise } from "./minimise.ts";
-import { programDifference, programsHere, programsOnQemu } from "./programs.ts";
+import { programDifferences } from "./programs.ts";
 import type { QemuCpu } from "./qemu_cpu.ts";
 
 type Make = (seed: number, made: Made) => Case;
@@ -86,11 +86,8 @@ class Session {
   readonly #instructions = new Map<string, Set<string>>();
   readonly #csrs = new Map<number, Set<string>>();
   readonly #exceptions = new Map<Exception, number>();
-  readonly #theirs: Peer;
 
-  constructor(readonly options: SessionOptions) {
-    this.#theirs = qemuPeer(options.qemu.cpu);
-  }
+  constructor(readonly options: SessionOptions) {}
 
   result(): Omit<SessionResult, "rounds"> {
     return {
@@ -108,7 +105,7 @@ class Session {
     for (const [make, size] of MATRICES) {
       const started = performance.now();
       const cases = Array.from({ length: size }, (_, i) => make(i, new Random(seed + i)));
-      for (const image of Image.of(cases)) await this.#compare(image, false);
+      await this.#compare(cases, false);
       const seconds = ((performance.now() - started) / 1000).toFixed(1);
       log(`${cases[0].family}: ${size} cases in ${seconds} s`);
     }
@@ -124,53 +121,48 @@ class Session {
     for (const [make, size] of FAMILIES) {
       const first = seed + number * size;
       const cases = Array.from({ length: size }, (_, i) => make(first + i, made));
-      for (const image of Image.of(cases)) await this.#compare(image, compiled);
+      await this.#compare(cases, compiled);
       count += size;
     }
-    await this.#comparePrograms(seed + number * PROGRAMS, made, compiled);
+    const first = seed + number * PROGRAMS;
+    await this.#comparePrograms(Array.from({ length: PROGRAMS }, (_, i) => program(first + i, made)), compiled);
     const seconds = ((performance.now() - started) / 1000).toFixed(1);
     log(`round ${number}, ${compiled ? "compiled" : "interpreted"}: ${count + PROGRAMS} cases in ${seconds} s`);
   }
 
-  async #compare(image: Image, compiled: boolean): Promise<void> {
+  async #compare(cases: readonly Case[], compiled: boolean): Promise<void> {
+    const { cpu } = this.options.qemu;
+    for (const each of cases) this.#count(each);
+    const used = (exception: Exception) => this.#exceptions.set(exception, (this.#exceptions.get(exception) ?? 0) + 1);
     const ours: Peer = (image) => runHere(image, compiled);
-    const [a, b] = await Promise.all([ours(image), this.#theirs(image)]);
-    for (const placed of image.cases) {
-      this.#count(placed.case);
-      const used = (exception: Exception) =>
-        this.#exceptions.set(exception, (this.#exceptions.get(exception) ?? 0) + 1);
-      const found = difference(placed, a, b, undefined, used);
-      if (!found) continue;
-      const small = await minimise(
-        found,
-        (image) => runHere(image, compiled, MINIMISING_SECONDS),
-        qemuPeer(this.options.qemu.cpu, MINIMISING_SECONDS),
-      );
-      this.#report(small, compiled);
+    for await (const found of differences(cases, ours, qemuPeer(cpu), used)) {
+      if (found instanceof Unfinished) {
+        this.#report(`${found.message}\n${compiled ? "compiled" : "interpreted"}`);
+      } else {
+        const { placed, item, ours, theirs } = await minimise(
+          found,
+          (image) => runHere(image, compiled, MINIMISING_SECONDS),
+          qemuPeer(cpu, MINIMISING_SECONDS),
+        );
+        const values = `0x${ours.toString(16)} ${compiled ? "compiled" : "interpreted"}, by QEMU 0x${
+          theirs.toString(16)
+        }`;
+        this.#report(`${item} is ${values}\n${describe(placed)}`);
+      }
       if (this.options.stopAtDifference) return;
     }
   }
 
-  #report({ placed, item, ours, theirs }: Difference, compiled: boolean): void {
-    const values = `0x${ours.toString(16)} ${compiled ? "compiled" : "interpreted"}, by QEMU 0x${theirs.toString(16)}`;
-    const text = `${item} is ${values}\n${describe(placed)}`;
-    this.differences.push(text);
-    this.options.log(text);
+  async #comparePrograms(cases: readonly Case[], compiled: boolean): Promise<void> {
+    for (const each of cases) this.#count(each);
+    for await (const [it, found] of programDifferences(cases, this.options.qemu.cpu, compiled)) {
+      this.#report(`${found}\n${describe(Image.of([it])[0].cases[0])}`);
+    }
   }
 
-  async #comparePrograms(first: number, made: Made, compiled: boolean): Promise<void> {
-    const cases = Array.from({ length: PROGRAMS }, (_, i) => program(first + i, made));
-    const theirs = await programsOnQemu(cases, this.options.qemu.cpu);
-    const ours = programsHere(cases, compiled);
-    for (const [i, each] of cases.entries()) {
-      this.#count(each);
-      const found = programDifference(i, ours, theirs);
-      if (!found) continue;
-      const [image] = Image.of([each]);
-      const text = `${found}\n${describe(image.cases[0])}`;
-      this.differences.push(text);
-      this.options.log(text);
-    }
+  #report(text: string): void {
+    this.differences.push(text);
+    this.options.log(text);
   }
 
   #count(it: Case): void {

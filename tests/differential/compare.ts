@@ -43,8 +43,8 @@ export function difference(
 }
 
 /**
- * Runs cases on two machines, and gives what differs. A case that one of them does not end is a difference, too: the
- * others are run again without it.
+ * Runs cases on two machines, and gives what differs. A case that one of them does not end is a difference, too, and the
+ * others are run again without it. What runs into an endless loop on both is left out: data may be executed, too.
  */
 export async function* differences(
   cases: readonly Case[],
@@ -62,11 +62,13 @@ export async function* differences(
       continue;
     }
     const left = new Set(image.cases.map((placed) => placed.case));
-    for (const each of [a, b]) {
-      if (each.status === "fulfilled") continue;
-      if (!(each.reason instanceof Unfinished)) throw each.reason;
-      yield each.reason;
-      if (each.reason.placed) left.delete(each.reason.placed.case);
+    const reasons = [a, b].map((each) => each.status === "rejected" ? each.reason : undefined);
+    const [first, second] = reasons;
+    const both = first instanceof Unfinished && first.placed && first.placed === second?.placed;
+    for (const reason of reasons.filter((each) => each !== undefined)) {
+      if (!(reason instanceof Unfinished)) throw reason;
+      if (!both) yield reason;
+      if (reason.placed) left.delete(reason.placed.case);
       else left.clear(); // there is nothing to leave out
     }
     if (left.size) yield* differences([...left], ours, theirs, used);

@@ -35,6 +35,7 @@ Deno.test("a case that one machine does not end is a difference, and the others 
 
   const [theirs] = await Array.fromAsync(differences(cases, other, here));
   assertEquals(theirs instanceof Unfinished && theirs.placed?.case.seed, 3);
+  assertEquals(await Array.fromAsync(differences(cases, here, here)), [], "nobody ends it: an endless loop");
 });
 
 Deno.test({

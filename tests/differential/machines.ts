@@ -77,12 +77,13 @@ export function qemuPeer(cpu: string, seconds = LIMIT_SECONDS): Peer {
         stderr: "piped",
         signal: late,
       }).output();
-      if (!success && !signal) throw new Error(`QEMU: ${new TextDecoder().decode(stderr)}`);
+      if (!success && !signal && !late.aborted) throw new Error(`QEMU: ${new TextDecoder().decode(stderr)}`);
       const records = new Uint8Array(image.end - AT.records);
       using file = await Deno.open(`${folder}/ram`);
       await file.seek(AT.records - AT.ram, Deno.SeekMode.Start);
       for (let at = 0; at < records.length;) at += (await file.read(records.subarray(at)))!;
-      if (!success) throw new Unfinished("QEMU", image, records, late.aborted ? "in time" : `for ${signal}`);
+      if (late.aborted) throw new Unfinished("QEMU", image, records);
+      if (!success) throw new Unfinished("QEMU", image, records, `for ${signal}`);
       return records;
     } finally {
       await Deno.remove(folder, { recursive: true });

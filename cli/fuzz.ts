@@ -1,4 +1,4 @@
-// `denovisor fuzz`: hostile guests and failing hosts against one device, from a seed on.
+// `denovisor fuzz`: hostile guests and failing hosts against one device, or requests of every kind to one back end, from a seed on.
 
 import type { PluginUse } from "../mod.ts";
 import { plugin } from "./describe.ts";
@@ -19,14 +19,24 @@ const OPTIONS: readonly Option[] = [
 ];
 
 const HELP: Help = {
-  about: "Look for what a hostile guest and a failing host could do to a device.",
-  usage: ["fuzz SPECIFIER[,JSON] [options]", "fuzz virtio_blk --seconds 60", "fuzz ./my_device.ts --seed 7 --cases 1"],
+  about:
+    "Look for what a hostile guest and a failing host could do to a device, and for requests that a back end fails at.",
+  usage: [
+    "fuzz SPECIFIER[,JSON] [options]",
+    "fuzz virtio_blk --seconds 60",
+    "fuzz ./my_device.ts --seed 7 --cases 1",
+    `fuzz './my_disk.ts,{"size":65536}'`,
+  ],
   table: optionRows(OPTIONS),
   notes: [
     "The device stands in a machine of its own. Its guest makes register accesses of every kind, and drives it as a\n" +
     "virtio driver if it is a virtio device; its back ends fail, are slow, and flood it; the machine is paused and\n" +
     "reset. Nothing may be thrown, no byte written that the driver did not lend, no access may work without a bound,\n" +
     "and after a reset the device must be as new. The same seed makes the same case. Exit code 1: a case failed.",
+    "A back end is called directly in one case, with requests at and beyond the edges of what it offers, many at a time,\n" +
+    "and closed in the middle of them; in the next case the device that is made for it drives it. It must answer each\n" +
+    "request as its contract says, move the bytes asked for and no others, and come to an end. What it writes to is\n" +
+    "written to: give it a file that nobody needs.",
   ],
 };
 
@@ -41,7 +51,9 @@ export async function fuzzCommand(args: readonly string[]): Promise<number> {
     return 0;
   }
   if (parsed.operands.length !== 1) {
-    throw new UsageError(`denovisor fuzz takes one device, got ${parsed.operands.length}: see denovisor fuzz --help`);
+    throw new UsageError(
+      `denovisor fuzz takes one device or back end, got ${parsed.operands.length}: see denovisor fuzz --help`,
+    );
   }
   const [text] = parsed.operands;
   const whole = (name: string): number | undefined => {
@@ -108,22 +120,22 @@ async function inWorker(order: Order, patience: number): Promise<Answer> {
   }
 }
 
-function tell(device: string, { cases, steps, most, failure }: Report, seed: number): number {
-  if (failure) return tellFailure(device, failure);
+function tell(subject: string, { cases, steps, most, failure }: Report, seed: number): number {
+  if (failure) return tellFailure(subject, failure);
   console.log(
-    `${device}: ${cases} cases of ${Math.round(steps / cases)} steps from seed ${seed} on, all well; at most ` +
+    `${subject}: ${cases} cases of ${Math.round(steps / cases)} steps from seed ${seed} on, all well; at most ` +
       `${most.operations} operations, ${most.bytes} bytes and ${most.milliseconds.toFixed(1)} ms at a time, ` +
       `${most.state} bytes of state`,
   );
   return 0;
 }
 
-function tellFailure(device: string, { sentence, seed, steps, trace }: Failure): number {
-  console.log(`${device}: case ${seed} fails: ${sentence}`);
+function tellFailure(subject: string, { sentence, seed, steps, trace }: Failure): number {
+  console.log(`${subject}: case ${seed} fails: ${sentence}`);
   const hidden = trace.length - TRACED;
   if (hidden > 0) console.log(`  … ${hidden} lines before`);
   for (const line of trace.slice(-TRACED)) console.log(`  ${line}`);
   const some = steps.length > 0 ? ` --steps ${steps.join(",")}` : "";
-  console.log(`again: denovisor fuzz '${device}' --seed ${seed} --cases 1${some}`);
+  console.log(`again: denovisor fuzz '${subject}' --seed ${seed} --cases 1${some}`);
   return 1;
 }

@@ -27,6 +27,8 @@ import {
   type Region,
   type Width,
 } from "../../mod.ts";
+import { ANSWER_SECONDS } from "./backend_bench.ts";
+import { BackendWatch } from "./backend_watch.ts";
 import { Backends } from "./backends.ts";
 import { Random } from "./random.ts";
 import { Referee } from "./referee.ts";
@@ -50,7 +52,7 @@ const ANSWERS = 32;
 const STUCK = 20_000;
 
 /** The device under test. */
-export interface Subject {
+export interface DeviceSubject {
   readonly definition: AnyDevice;
   readonly config?: PluginUse["config"];
   /** Back ends for services that the fuzzer has none for. */
@@ -180,7 +182,10 @@ class Guest implements Engine {
 /** One device on its bench. */
 export class Bench {
   readonly watch: Watch;
+  /** The fuzzer's own back ends. */
   readonly backends: Backends;
+  /** Those that somebody else wrote. */
+  readonly foreign: BackendWatch;
   readonly memory: DriverMemory;
   readonly host: BenchHost;
   readonly options: BenchOptions;
@@ -196,6 +201,7 @@ export class Bench {
   #referee: Referee | undefined;
   #off = false;
   #closing = false;
+  #patient = false;
   #failure: Finding | undefined;
   readonly #trace: string[] | undefined;
 
@@ -210,6 +216,7 @@ export class Bench {
       (sentence) => this.watch.found(sentence),
     );
     const { watch } = this;
+    this.foreign = new BackendWatch((sentence) => watch.found(sentence));
     this.memory = {
       load: (at, width) => this.#view(at, width, (view) => load(view, width)),
       read: (at, into) => into.set(this.#bytes(at, into.length)),
@@ -231,10 +238,15 @@ export class Bench {
   }
 
   /** Builds the machine. Throws what building one throws. */
-  static async open(subject: Subject, options: BenchOptions): Promise<Bench> {
+  static async open(subject: DeviceSubject, options: BenchOptions): Promise<Bench> {
     const bench = new Bench(subject.hypervisor.host, options);
     await bench.#build(subject);
     return bench;
+  }
+
+  /** Notes a broken promise; the first one counts. */
+  found(sentence: string): void {
+    this.watch.found(sentence);
   }
 
   /** Ends the machine. What it throws is a finding, too. */
@@ -247,6 +259,16 @@ export class Bench {
   /** Whether the device says that it is a virtio device, of a transport that the fuzzer speaks. */
   get virtio(): boolean {
     return this.#referee !== undefined;
+  }
+
+  /** Whether a back end has a request under way. */
+  get busy(): boolean {
+    return this.backends.busy || this.foreign.pending.size > 0;
+  }
+
+  /** Packets that were sent. */
+  get sent(): number {
+    return this.backends.sent + this.foreign.sent;
   }
 
   /** Nanoseconds of the machine's time. */
@@ -272,6 +294,13 @@ export class Bench {
   async advance(nanos: Nanos): Promise<void> {
     this.note(`${nanos} ns pass`);
     this.host.time += nanos;
+    await this.run(() => {});
+  }
+
+  /** Waits for the answers of back ends that somebody else wrote, and lets the device take them. */
+  async answered(): Promise<void> {
+    if (this.foreign.pending.size === 0) return;
+    await this.#until(() => this.foreign.pending.size === 0);
     await this.run(() => {});
   }
 
@@ -316,7 +345,7 @@ export class Bench {
   write(region: number, offset: number, value: number, width: Width): boolean {
     this.note(`${this.#place(region, offset)} := ${hex(value)} (${width})`);
     const referee = region === 0 ? this.#referee : undefined;
-    if (referee && offset === REG.Status && value === 0 && width === 4) referee.reset(this.backends.busy);
+    if (referee && offset === REG.Status && value === 0 && width === 4) referee.reset(this.busy);
     referee?.before(offset);
     const taken = this.#guest.bus.write(this.#addresses[region] + offset, value, width);
     const complaint = referee?.after(offset, value, width, (at) => this.#guest.bus.read(this.#addresses[0] + at, 4));
@@ -337,8 +366,9 @@ export class Bench {
 
   // ---------------------------------------------------------------- inside
 
-  async #build({ definition, config, backends = {}, base, hypervisor }: Subject): Promise<void> {
+  async #build({ definition, config, backends = {}, base, hypervisor }: DeviceSubject): Promise<void> {
     const { watch, host } = this;
+    this.#patient = Object.keys(backends).length > 0;
     this.#hypervisor = createHypervisor({ host });
     const helpers = Array.from(
       { length: HELPERS },
@@ -354,7 +384,10 @@ export class Bench {
       ...Object.fromEntries(
         await Promise.all(
           Object.values(backends).map(async ({ use }) =>
-            [use, await hypervisor.registry.find("backend", use, { path: "--backend", base })] as const
+            [
+              use,
+              this.foreign.around(await hypervisor.registry.find("backend", use, { path: "--backend", base })),
+            ] as const
           ),
         ),
       ),
@@ -461,6 +494,7 @@ export class Bench {
       });
     }
     let answers = 0;
+    const started = performance.now();
     const isDone = typeof done === "function" ? done : () => settled;
     for (let turns = 1; !isDone(); turns++) {
       await this.host.turn();
@@ -476,7 +510,11 @@ export class Bench {
         if (++answers > ANSWERS) this.backends.heal();
         turns = 1;
       }
-      if (turns > STUCK) throw new Finding("the machine is stuck");
+      // A disk of the host's takes its time, if it is no disk of the fuzzer's.
+      if (turns > STUCK && (!this.#patient || performance.now() - started > ANSWER_SECONDS * 1000)) {
+        const [request] = this.foreign.pending;
+        throw new Finding(request ? `it does not answer ${request.what}` : "the machine is stuck");
+      }
     }
     if (this.watch.finding) throw this.watch.finding;
     if (failed) throw new Finding(String((failed as Error)?.message ?? failed));

@@ -1,9 +1,11 @@
-// The device fuzzer: a seed is a case, a case is a list of steps, and a case that fails is cut down to the steps it needs.
+// The fuzzer of devices and back ends: a seed is a case, a case is a list of steps, and a case that fails is cut down to the steps it needs.
 
 import type { Width } from "../../mod.ts";
-import { Bench, type BenchOptions, RAM_BASE, RAM_SIZE, type Subject } from "./bench.ts";
+import { BackendBench } from "./backend_bench.ts";
+import { Bench, type BenchOptions, type DeviceSubject, RAM_BASE, RAM_SIZE } from "./bench.ts";
 import { HostileDriver } from "./hostile_driver.ts";
 import { Random } from "./random.ts";
+import type { BackendSubject, Subject } from "./subject.ts";
 import { Finding, type Most } from "./watch.ts";
 
 /** Steps of a case. */
@@ -11,7 +13,7 @@ const STEPS = 120;
 /** Attempts at cutting a case down. */
 const CUTS = 60;
 
-/** How long a device is fuzzed, and from where on. */
+/** How long something is fuzzed, and from where on. */
 export interface FuzzOptions {
   /** The first case; the others follow. */
   readonly seed: number;
@@ -21,11 +23,15 @@ export interface FuzzOptions {
   readonly milliseconds?: number;
   /** Only these steps of each case. */
   readonly steps?: readonly number[];
+  /** Attempts at cutting a failing case down. */
+  readonly cuts?: number;
+  /** Seconds that a back end may take for an answer. */
+  readonly patience?: number;
   /** Told before each step: whoever watches from outside then knows where it hangs. */
   readonly progress?: (seed: number, step: number) => void;
 }
 
-/** How a device came through. */
+/** How it came through. */
 export interface Report {
   /** Cases that ran. */
   readonly cases: number;
@@ -41,45 +47,73 @@ export interface Failure {
   readonly seed: number;
   /** The steps that it takes. */
   readonly steps: readonly number[];
-  /** What the guest did, the last at the end. */
+  /** What was done, the last at the end. */
   readonly trace: readonly string[];
 }
 
-/** Fuzzes a device until a case fails or the time is up. Throws what building a machine with it throws. */
-export async function fuzzDevice(subject: Subject, options: FuzzOptions): Promise<Report> {
+/** Fuzzes a plugin until a case fails or the time is up. Throws what building a machine with it throws. */
+export async function fuzz(subject: Subject, options: FuzzOptions): Promise<Report> {
   const end = options.milliseconds === undefined ? Infinity : performance.now() + options.milliseconds;
   const all = options.steps ?? Array.from({ length: STEPS }, (_, i) => i);
   const most: Most = { operations: 0, bytes: 0, milliseconds: 0, state: 0 };
-  const { progress } = options;
+  const { progress, patience } = options;
   let cases = 0;
   let steps = 0;
   for (; cases < (options.cases ?? Infinity) && (cases === 0 || performance.now() < end); cases++) {
     const seed = options.seed + cases;
-    const found = await attempt(subject, seed, all, { most, progress });
+    const found = await attempt(subject, seed, all, { most, progress, patience });
     steps += all.length;
     if (!found) continue;
     // A host that was busy with something else is no fault of the device's.
-    if (found.slow && !(await attempt(subject, seed, all, { progress }))?.slow) continue;
-    const needed = found.slow ? all : await cutDown(subject, seed, all, found, progress);
+    if (found.slow && !(await attempt(subject, seed, all, { progress, patience }))?.slow) continue;
+    const needed = found.slow ? all : await cutDown(subject, seed, all, found, options);
     const trace: string[] = [];
-    const last = await attempt(subject, seed, needed, { trace, progress }) ?? found;
+    const last = await attempt(subject, seed, needed, { trace, progress, patience }) ?? found;
     return { cases: cases + 1, steps, most, failure: { sentence: last.message, seed, steps: needed, trace } };
   }
   return { cases, steps, most };
 }
 
 interface AttemptOptions {
+  readonly patience?: number;
   readonly most?: Most;
   readonly trace?: string[];
   readonly progress?: FuzzOptions["progress"];
 }
 
-/** Runs the given steps of a case. */
+/** Runs the given steps of a case: with a device, or with a back end, called directly or behind a device. */
 async function attempt(
   subject: Subject,
   seed: number,
   steps: readonly number[],
-  { most, trace, progress }: AttemptOptions = {},
+  options: AttemptOptions = {},
+): Promise<Finding | undefined> {
+  if (!("behind" in subject)) return await attemptDevice(subject, seed, steps, options);
+  if (seed % 2 === 0 || subject.behind.length === 0) return await attemptBackend(subject, seed, steps, options);
+  return await attemptDevice(subject.behind[Math.floor(seed / 2) % subject.behind.length], seed, steps, options);
+}
+
+async function attemptBackend(
+  subject: BackendSubject,
+  seed: number,
+  steps: readonly number[],
+  { trace, progress, patience }: AttemptOptions,
+): Promise<Finding | undefined> {
+  progress?.(seed, -1);
+  const bench = await BackendBench.open(subject, (line) => void trace?.push(line), patience);
+  return await watched(bench, async () => {
+    for (const step of steps) {
+      progress?.(seed, step);
+      await bench.step(new Random(seed, step + 1));
+    }
+  }) ?? bench.finding;
+}
+
+async function attemptDevice(
+  subject: DeviceSubject,
+  seed: number,
+  steps: readonly number[],
+  { most, trace, progress }: AttemptOptions,
 ): Promise<Finding | undefined> {
   const random = new Random(seed);
   const options: BenchOptions = {
@@ -91,13 +125,7 @@ async function attempt(
   const quiet = random.oneIn(3);
   progress?.(seed, -1);
   const bench = await Bench.open(subject, options);
-  let finding: Finding | undefined;
-  const onRefused = (event: PromiseRejectionEvent): void => {
-    event.preventDefault();
-    bench.watch.found(`it looks at no promise that is refused: ${event.reason?.message ?? event.reason}`);
-  };
-  globalThis.addEventListener("unhandledrejection", onRefused);
-  try {
+  const finding = await watched(bench, async () => {
     const driver = bench.virtio ? new HostileDriver(bench) : undefined;
     const pending: (() => void)[] = [];
     const flush = async (): Promise<void> => {
@@ -119,6 +147,26 @@ async function attempt(
     await flush();
     bench.check();
     await usableAgain(subject, bench, driver, quiet);
+  });
+  if (most) {
+    for (const key of Object.keys(most) as (keyof Most)[]) most[key] = Math.max(most[key], bench.watch.most[key]);
+  }
+  return finding ?? bench.watch.finding;
+}
+
+/** Does something on a bench and closes that, with an eye on promises that nobody looks at. */
+async function watched(
+  bench: { found(sentence: string): void; close(): Promise<void> },
+  act: () => Promise<void>,
+): Promise<Finding | undefined> {
+  let finding: Finding | undefined;
+  const onRefused = (event: PromiseRejectionEvent): void => {
+    event.preventDefault();
+    bench.found(`it looks at no promise that is refused: ${event.reason?.message ?? event.reason}`);
+  };
+  globalThis.addEventListener("unhandledrejection", onRefused);
+  try {
+    await act();
   } catch (error) {
     finding = asFinding(error);
   }
@@ -129,10 +177,7 @@ async function attempt(
   } finally {
     globalThis.removeEventListener("unhandledrejection", onRefused);
   }
-  if (most) {
-    for (const key of Object.keys(most) as (keyof Most)[]) most[key] = Math.max(most[key], bench.watch.most[key]);
-  }
-  return finding ?? bench.watch.finding;
+  return finding;
 }
 
 function asFinding(error: unknown): Finding {
@@ -146,15 +191,14 @@ async function cutDown(
   seed: number,
   steps: readonly number[],
   { message }: Finding,
-  progress: FuzzOptions["progress"],
+  { cuts: left = CUTS, progress, patience }: FuzzOptions,
 ): Promise<readonly number[]> {
   const alike = (text: string): string => text.replaceAll(/(0x[\da-f]+|\d+)/g, "#");
-  let left = CUTS;
   for (let size = Math.ceil(steps.length / 2); size >= 1 && left > 0; size = size === 1 ? 0 : Math.ceil(size / 2)) {
     for (let at = 0; at < steps.length && left > 0;) {
       const fewer = [...steps.slice(0, at), ...steps.slice(at + size)];
       left--;
-      const found = await attempt(subject, seed, fewer, { progress });
+      const found = await attempt(subject, seed, fewer, { progress, patience });
       if (found && alike(found.message) === alike(message)) steps = fewer;
       else at += size;
     }
@@ -240,7 +284,7 @@ function molest(bench: Bench, random: Random): void {
 
 /** After all that, and a reset, the device is as good as new. */
 async function usableAgain(
-  subject: Subject,
+  subject: DeviceSubject,
   bench: Bench,
   driver: HostileDriver | undefined,
   quiet: boolean,
@@ -248,19 +292,22 @@ async function usableAgain(
   bench.backends.heal();
   await bench.reset();
   bench.check();
-  if (quiet && bench.options.clock === "host") await compareWithNew(subject, bench);
+  // A back end of somebody else may not be there twice.
+  const alone = Object.keys(subject.backends ?? {}).length === 0;
+  if (quiet && alone && bench.options.clock === "host") await compareWithNew(subject, bench);
   if (!driver) return;
   let check: ReturnType<HostileDriver["probe"]> | undefined;
   let complaint: string | undefined;
   await bench.run(() => check = driver.probe());
   await bench.advance(1_000_000);
+  await bench.answered();
   await bench.run(() => complaint = check!());
   if (complaint) throw new Finding(`after a reset ${complaint}`);
   bench.check();
 }
 
 /** A new machine at the same time does the same, as far as two new ones do. */
-async function compareWithNew(subject: Subject, bench: Bench): Promise<void> {
+async function compareWithNew(subject: DeviceSubject, bench: Bench): Promise<void> {
   const { seed } = bench.options;
   const [first, second] = [await renewed(subject, bench), await renewed(subject, bench)];
   const got = await tell(bench, seed);
@@ -271,7 +318,7 @@ async function compareWithNew(subject: Subject, bench: Bench): Promise<void> {
   throw new Finding(`after a reset it is not as it was new: wanted ${wanted[at]}, got ${got[at]}`);
 }
 
-async function renewed(subject: Subject, { options, time, host }: Bench): Promise<{ story: readonly string[] }> {
+async function renewed(subject: DeviceSubject, { options, time, host }: Bench): Promise<{ story: readonly string[] }> {
   const bench = await Bench.open(subject, { ...options, trace: undefined });
   try {
     bench.host.time += time - bench.time;

@@ -92,11 +92,10 @@ export class HostileDriver {
     const written = (queue: DriverQueue): number | undefined => queue.completed()[0]?.written;
     switch (id) {
       case DEVICE.NET: {
-        const { sent } = this.#bench.backends;
+        const { sent } = this.#bench;
         second.add([new Uint8Array(12), new Uint8Array(60)]);
         second.kick();
-        return () =>
-          written(second) === 0 && this.#bench.backends.sent === sent + 1 ? undefined : "it does not send a frame";
+        return () => written(second) === 0 && this.#bench.sent === sent + 1 ? undefined : "it does not send a frame";
       }
       case DEVICE.BLOCK: {
         const { writable } = first.add([new Uint8Array(16)], [512, 1]);
@@ -107,7 +106,8 @@ export class HostileDriver {
       case DEVICE.CONSOLE:
         second.add([Uint8Array.of(72, 105)]);
         second.kick();
-        return () => written(second) === undefined ? "it does not print" : undefined;
+        // A stream may hold what it was given before, for as long as it likes.
+        return () => written(second) === undefined && this.#bench.foreign.held === 0 ? "it does not print" : undefined;
       case DEVICE.ENTROPY:
         first.add([], [16]);
         first.kick();

@@ -1,7 +1,8 @@
-// What is to be fuzzed: a device plugin by its specifier, with back ends for services that the fuzzer has none for.
+// What is to be fuzzed: a device plugin by its specifier, with back ends for services that the fuzzer has none for, or a back end.
 
 import { createHypervisor, type PluginUse } from "../../mod.ts";
-import type { Subject } from "./bench.ts";
+import type { DirectSubject } from "./backend_bench.ts";
+import type { DeviceSubject } from "./bench.ts";
 
 /** Services that core or the fuzzer provides. */
 const SERVED = [
@@ -9,11 +10,49 @@ const SERVED = [
   ...["stream", "block", "net", "entropy"],
 ];
 
+/** The devices that use a back end of a service. */
+const BEHIND: Readonly<Record<string, readonly string[]>> = {
+  block: ["virtio_blk"],
+  stream: ["virtio_console", "serial_16550"],
+  net: ["virtio_net"],
+  entropy: ["virtio_rng"],
+};
+
+/** A back end under test: called directly, and by devices that use it. */
+export interface BackendSubject extends DirectSubject {
+  readonly behind: readonly DeviceSubject[];
+}
+/** What can be fuzzed. */
+export type Subject = DeviceSubject | BackendSubject;
+
+interface Loading {
+  readonly base?: string;
+  /** For services that the fuzzer has no back end for, or instead of its own. */
+  readonly backends?: Readonly<Record<string, PluginUse>>;
+}
+
+/** Loads a plugin, a device or a back end. Throws one sentence for what can not be fuzzed. */
+export async function loadSubject(use: PluginUse, loading: Loading = {}): Promise<Subject> {
+  const { base } = loading;
+  const hypervisor = createHypervisor();
+  const place = { path: "the device", base };
+  const definition = await hypervisor.registry.find("backend", use.use, place).catch(() => undefined);
+  if (!definition) return await loadDevice(use, loading); // which also says what is wrong
+  const { provides } = definition;
+  if (!Object.hasOwn(BEHIND, provides)) {
+    throw new TypeError(
+      `Cannot fuzz ${use.use}: it provides ${provides}; wanted one of ${Object.keys(BEHIND).join(", ")}`,
+    );
+  }
+  const behind = BEHIND[provides].map((device) => loadDevice({ use: device }, { base, backends: { [provides]: use } }));
+  return { definition, config: use.config, base, behind: await Promise.all(behind) };
+}
+
 /** Loads a device plugin. Throws one sentence for what can not be fuzzed. */
-export async function loadSubject(
+export async function loadDevice(
   { use, config }: PluginUse,
-  { base, backends = {} }: { base?: string; backends?: Readonly<Record<string, PluginUse>> } = {},
-): Promise<Subject> {
+  { base, backends = {} }: Loading = {},
+): Promise<DeviceSubject> {
   const hypervisor = createHypervisor();
   const definition = await hypervisor.registry.find("device", use, { path: "the device", base });
   const missing = definition.needs.find((need: string) => !SERVED.includes(need) && !Object.hasOwn(backends, need));

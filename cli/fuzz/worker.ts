@@ -2,7 +2,7 @@
 
 import type { PluginUse } from "../../mod.ts";
 import { sentence } from "../errors.ts";
-import { fuzzDevice, type FuzzOptions, type Report } from "./fuzz.ts";
+import { fuzz, type FuzzOptions, type Report } from "./fuzz.ts";
 import { loadSubject } from "./subject.ts";
 
 /** What the worker is to do. */
@@ -33,7 +33,7 @@ scope.onmessage = async ({ data: { use, base, backends, options, pulse } }) => {
   };
   try {
     scope.postMessage({
-      report: await fuzzDevice(await loadSubject(use, { base, backends }), { ...options, progress }),
+      report: await fuzz(await loadSubject(use, { base, backends }), { ...options, progress }),
     });
   } catch (error) {
     scope.postMessage({ refused: sentence(error) });

@@ -1,10 +1,23 @@
 // cli/fuzz.ts: the fuzzer finds each kind of broken promise, cuts the case down, and makes it again from its seed.
 
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
-import { fuzzDevice, type Report } from "../../cli/fuzz/fuzz.ts";
-import { loadSubject } from "../../cli/fuzz/subject.ts";
+import { fuzz, type Report } from "../../cli/fuzz/fuzz.ts";
+import { loadDevice } from "../../cli/fuzz/subject.ts";
 import type { AnyDevice } from "../../cli/fuzz/watch.ts";
-import { defineDevice, type Device, object, type Plain, type ServiceName } from "../../mod.ts";
+import type { AnyBackend } from "../../cli/fuzz/backend_watch.ts";
+import {
+  type BackendServiceName,
+  type BackendServices,
+  type BlockBackend,
+  type Bytes,
+  defineBackend,
+  defineDevice,
+  type Device,
+  type IoResult,
+  object,
+  type Plain,
+  type ServiceName,
+} from "../../mod.ts";
 import virtioRng from "../../devices/virtio_rng.ts";
 import { denovisor } from "../support/denovisor.ts";
 
@@ -28,9 +41,9 @@ function device(
   });
 }
 
-async function fuzz(definition: AnyDevice, seed = 1): Promise<Report> {
-  const subject = await loadSubject({ use: "syscon" });
-  return await fuzzDevice({ ...subject, definition }, { seed, cases: 40 });
+async function fuzzed(definition: AnyDevice, seed = 1): Promise<Report> {
+  const subject = await loadDevice({ use: "syscon" });
+  return await fuzz({ ...subject, definition }, { seed, cases: 40 });
 }
 
 const RAM = 0x8000_0000;
@@ -181,12 +194,12 @@ const FAULTS: Record<string, readonly [definition: AnyDevice, sentence: RegExp]>
 
 for (const [does, [definition, sentence]] of Object.entries(FAULTS)) {
   Deno.test(`fuzz finds a device that ${does}, and needs few steps to show it`, async () => {
-    const { failure } = await fuzz(definition);
+    const { failure } = await fuzzed(definition);
     assert(failure, "nothing was found");
     assertMatch(failure.sentence, sentence);
     assert(failure.steps.length <= 12, `${failure.steps.length} steps`);
-    const again = await fuzzDevice(
-      { ...await loadSubject({ use: "syscon" }), definition },
+    const again = await fuzz(
+      { ...await loadDevice({ use: "syscon" }), definition },
       { seed: failure.seed, cases: 1, steps: failure.steps },
     );
     assertEquals(again.failure?.sentence, failure.sentence);
@@ -221,8 +234,221 @@ export default defineDevice({ name: "lamp", needs: [], config: object({}), state
   }
 });
 
-Deno.test("fuzz refuses what is no device", async () => {
-  const { code, err } = await denovisor(["fuzz", "file_disk"]);
+Deno.test("fuzz refuses what is neither a device nor a back end", async () => {
+  const { code, err } = await denovisor(["fuzz", "riscv"]);
   assertEquals(code, 1);
-  assertMatch(err, /wanted a device plugin, got backend file_disk/);
+  assertMatch(err, /wanted a device plugin, got engine riscv/);
+});
+
+// ---------------------------------------------------------------- back ends
+
+const SIZE = 64 * 512;
+
+/** A disk in memory that is in order, but for what a test makes of it. */
+class Disk implements BlockBackend {
+  readonly size: number = SIZE;
+  readonly readOnly: boolean = false;
+  readonly bytes: Bytes = new Uint8Array(SIZE);
+  holds(position: number, length: number): boolean {
+    return position >= 0 && position + length <= SIZE;
+  }
+  read(position: number, into: readonly Bytes[]): IoResult | Promise<IoResult> {
+    if (!this.holds(position, into.reduce((sum, part) => sum + part.length, 0))) return "error";
+    for (const part of into) {
+      part.set(this.bytes.subarray(position, position + part.length));
+      position += part.length;
+    }
+    return "ok";
+  }
+  write(position: number, from: readonly Bytes[]): IoResult | Promise<IoResult> {
+    if (!this.holds(position, from.reduce((sum, part) => sum + part.length, 0))) return "error";
+    for (const part of from) {
+      this.bytes.set(part, position);
+      position += part.length;
+    }
+    return "ok";
+  }
+  flush(): IoResult | Promise<IoResult> {
+    return "ok";
+  }
+  close(): void | Promise<void> {}
+}
+
+const backend = <P extends BackendServiceName>(provides: P, open: () => BackendServices[P]): AnyBackend =>
+  defineBackend({ name: "faulty", provides, permissions: [], config: object({}), open });
+
+const FAULTY: Record<string, readonly [definition: AnyBackend, sentence: RegExp]> = {
+  "throws beyond its end": [
+    backend("block", () =>
+      new class extends Disk {
+        override holds(position: number, length: number): boolean {
+          if (position + length > SIZE) throw new RangeError("no such sector");
+          return position >= 0;
+        }
+      }()),
+    /it throws at (read|write) \d+\+\d+: no such sector/,
+  ],
+  "reads beyond its end": [
+    backend("block", () =>
+      new class extends Disk {
+        override read(position: number, into: readonly Bytes[]) {
+          super.read(position, into);
+          return "ok" as const;
+        }
+      }()),
+    /it answers ok to read -?\d+\+\d+, beyond its size of 32768/,
+  ],
+  "loses the first of several parts": [
+    backend("block", () =>
+      new class extends Disk {
+        override write(position: number, from: readonly Bytes[]) {
+          const result = super.write(position, from);
+          if (result === "ok" && from.length > 1) this.bytes.fill(0, position, position + from[0].length);
+          return result;
+        }
+      }()),
+    /it gives other bytes than were written, at \d+ of read \d+\+\d+/,
+  ],
+  "writes beside a buffer": [
+    backend("block", () =>
+      new class extends Disk {
+        override read(position: number, into: readonly Bytes[]) {
+          for (const { buffer, byteOffset, length } of into) new Uint8Array(buffer)[byteOffset + length] = 0;
+          return super.read(position, into);
+        }
+      }()),
+    /it writes beside the buffers of read/,
+  ],
+  "writes after its answer": [
+    backend("block", () =>
+      new class extends Disk {
+        override read(position: number, into: readonly Bytes[]) {
+          setTimeout(() => super.read(position, into));
+          return this.holds(position, into.reduce((sum, part) => sum + part.length, 0))
+            ? "ok" as const
+            : "error" as const;
+        }
+        override write(position: number, from: readonly Bytes[]) {
+          const result = super.write(position, from);
+          return new Promise<IoResult>((resolve) => setTimeout(resolve, 0, result));
+        }
+      }()),
+    /it (changes memory after its answer to read|gives other bytes than were written)/,
+  ],
+  "answers what is no answer": [
+    backend("block", () =>
+      new class extends Disk {
+        override flush = () => undefined as unknown as IoResult;
+      }()),
+    /it answers undefined to flush/,
+  ],
+  "refuses to answer": [
+    backend("block", () =>
+      new class extends Disk {
+        override flush = () => Promise.reject(new Error("EIO"));
+      }()),
+    /it refuses its promise of an answer to flush: EIO/,
+  ],
+  "never answers": [
+    backend("block", () =>
+      new class extends Disk {
+        override flush = () => new Promise<never>(() => {});
+      }()),
+    /it does not answer flush within 0.2 seconds/,
+  ],
+  "does not close": [
+    backend("block", () =>
+      new class extends Disk {
+        override close = () => new Promise<never>(() => {});
+      }()),
+    /it does not come to the end of close within 0.2 seconds/,
+  ],
+  "changes what is written to it": [
+    backend("stream", () => ({ read: () => null, write: (bytes) => void bytes.fill(0) })),
+    /it changes what it is given at write of \d+ bytes/,
+  ],
+  "gives more than a read asks for": [
+    backend("stream", () => ({ read: (max) => new Uint8Array(max + 1), write: () => {} })),
+    /it gives \d+ bytes to a read of at most \d+ bytes/,
+  ],
+  "takes frames for longer than they are": [
+    backend("net", () => ({
+      offloads: false,
+      linkUp: true,
+      send: ({ frame }) => void new DataView(frame.buffer).getUint16(12),
+      receive: () => new Promise(() => {}),
+    })),
+    /it throws at send of \d+ bytes/,
+  ],
+  "leaves out the end of a buffer": [
+    backend("entropy", () => ({ fill: (into) => void into.subarray(16).fill(7) })),
+    /it leaves out the end of fill of 16 bytes/,
+  ],
+};
+
+for (const [does, [definition, sentence]] of Object.entries(FAULTY)) {
+  Deno.test(`fuzz finds a back end that ${does}`, async () => {
+    const { failure } = await fuzz({ definition, behind: [] }, { seed: 1, cases: 10, cuts: 20, patience: 0.2 });
+    assert(failure, "nothing was found");
+    assertMatch(failure.sentence, sentence);
+  });
+}
+
+Deno.test("fuzz lets a back end in order pass", async () => {
+  const { failure } = await fuzz({ definition: backend("block", () => new Disk()), behind: [] }, {
+    seed: 1,
+    cases: 10,
+  });
+  assertEquals(failure, undefined);
+});
+
+Deno.test("fuzz drives a user's own back end, and finds it out behind a device, too", async () => {
+  const folder = await Deno.makeTempDir();
+  try {
+    const path = `${folder}/my_disk.ts`;
+    const mod = new URL("../../mod.ts", import.meta.url).href;
+    const write = (answer: string) =>
+      Deno.writeTextFile(
+        path,
+        `import { boolean, defineBackend, object, optional } from ${JSON.stringify(mod)};
+export default defineBackend({
+  name: "my_disk",
+  provides: "block",
+  permissions: [],
+  config: object({ late: optional(boolean, false) }),
+  open: ({ config }) => {
+    const disk = new Uint8Array(65536);
+    const act = (position: number, parts: readonly Uint8Array[], move: (part: Uint8Array, at: number) => void) => {
+      const length = parts.reduce((sum, part) => sum + part.length, 0);
+      if (position < 0 || position + length > disk.length) return "error";
+      let at = position;
+      for (const part of parts) move(part, at), at += part.length;
+      return config.late ? new Promise((resolve) => setTimeout(resolve, 1, ${answer})) : ${answer};
+    };
+    return {
+      size: disk.length,
+      readOnly: false,
+      read: (position, into) => act(position, into, (part, at) => part.set(disk.subarray(at, at + part.length))),
+      write: (position, from) => act(position, from, (part, at) => disk.set(part, at)),
+      flush: () => "ok",
+    };
+  },
+});`,
+      );
+    await write('"ok"');
+    for (const config of ["", ',{"late":true}']) {
+      const { code, out, err } = await denovisor(["fuzz", path + config, "--seed", "1", "--cases", "4"]);
+      assertEquals(code, 0, out + err);
+      assertStringIncludes(out, "4 cases of 120 steps from seed 1 on, all well");
+    }
+    await write('"done"');
+    for (const seed of ["2", "3"]) { // the first one directly, the second one behind a device
+      const { code, out } = await denovisor(["fuzz", path, "--seed", seed, "--cases", "1"]);
+      assertEquals(code, 1, out);
+      assertMatch(out, /it answers done to (read|write) \d+\+\d+: wanted one of ok, error, unsupported/);
+      assertMatch(out, /again: denovisor fuzz '.*my_disk\.ts' --seed [23] --cases 1/);
+    }
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
 });

@@ -2,7 +2,7 @@
 // DENOVISOR_FUZZ_SEED and DENOVISOR_FUZZ_CASES choose others, and more.
 
 import { assert, assertEquals } from "@std/assert";
-import { fuzzDevice } from "../../cli/fuzz/fuzz.ts";
+import { fuzz } from "../../cli/fuzz/fuzz.ts";
 import { loadSubject } from "../../cli/fuzz/subject.ts";
 import { BUILT_IN_PLUGINS, type PluginDefinition } from "../../mod.ts";
 
@@ -26,7 +26,7 @@ const devices = [
 for (const { use, config } of devices as { use: string; config?: Record<string, number> }[]) {
   const title = config ? `${use} with ${JSON.stringify(config)}` : use;
   Deno.test(`${title} withstands hostile guests and failing hosts`, async () => {
-    const { cases, most, failure } = await fuzzDevice(await loadSubject({ use, config }), { seed: SEED, cases: CASES });
+    const { cases, most, failure } = await fuzz(await loadSubject({ use, config }), { seed: SEED, cases: CASES });
     const again = failure && `denovisor fuzz '${use}' --seed ${failure.seed} --cases 1 --steps ${failure.steps}`;
     assertEquals(failure?.sentence, undefined, `${again}\n${failure?.trace.slice(-30).join("\n")}`);
     assertEquals(cases, CASES);

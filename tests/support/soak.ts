@@ -1,6 +1,6 @@
 // Mixed work on machines for as long as one likes, with the host's memory, handles and the engines' caches watched.
 
-import { fuzzDevice } from "../../cli/fuzz/fuzz.ts";
+import { fuzz } from "../../cli/fuzz/fuzz.ts";
 import { Random } from "../../cli/fuzz/random.ts";
 import { loadSubject } from "../../cli/fuzz/subject.ts";
 import { createHypervisor, createMachine, type Hypervisor } from "../../mod.ts";
@@ -207,7 +207,7 @@ const WORK: Readonly<Record<string, (pair: Pair, random: Random) => Promise<void
   },
   async hostility(_pair, random) {
     const use = random.pick(["virtio_blk", "virtio_net", "virtio_console", "serial_16550", "plic"]);
-    const { failure } = await fuzzDevice(await loadSubject({ use }), { seed: random.below(2 ** 31), cases: 2 });
+    const { failure } = await fuzz(await loadSubject({ use }), { seed: random.below(2 ** 31), cases: 2 });
     if (failure) throw new Error(`denovisor fuzz ${use} --seed ${failure.seed} --cases 1: ${failure.sentence}`);
   },
 };

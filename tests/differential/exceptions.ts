@@ -98,7 +98,7 @@ export const EXCEPTIONS: readonly Exception[] = [
   {
     name: "menvcfg.ADUE is not there: pages' A and D bits are always set by hardware",
     kind: "newer",
-    quote: "Svadu 1.0: “If Svadu is implemented, the menvcfg.ADUE field is writable.”",
+    quote: "Svadu 1.0: “If the Svadu extension is implemented, the menvcfg.ADUE field is writable.”",
     explains: (it) => readOf("menvcfg", it) && it.ours === (it.theirs | ADUE),
   },
   {
@@ -111,7 +111,7 @@ export const EXCEPTIONS: readonly Exception[] = [
   {
     name: "pmpaddr has more than 54 bits",
     kind: "wrong",
-    quote: "3.7.1: “Each PMP address register encodes bits 55–2 of a 56-bit physical address for RV64”",
+    quote: "3.7.1: “For RV64, each PMP address register encodes bits 55–2 of a 56-bit physical address”",
     explains: (it) => {
       const pmp = Array.from({ length: 16 }, (_, i) => `pmpaddr${i}`).some((csr) => readOf(csr, it));
       return pmp && it.ours === BigInt.asUintN(54, it.theirs);
@@ -152,7 +152,7 @@ export const EXCEPTIONS: readonly Exception[] = [
     kind: "wrong",
     quote:
       "3.1.9: “Multiple simultaneous interrupts destined for M-mode are handled in the following decreasing priority " +
-      "order: MEI, MSI, MTI, SEI, SSI, STI.” 10.1.3 says the same of S-mode: “SEI, SSI, STI”.",
+      "order: MEI, MSI, MTI, SEI, SSI, STI…” 10.1.3 says the same of S-mode: “SEI, SSI, STI…”.",
     ends: true,
     explains: ({ name, ours, theirs }) => {
       if (inLog(name)?.[1] !== "cause" || !(ours & INTERRUPTS) || !(theirs & INTERRUPTS)) return false;
@@ -201,7 +201,7 @@ export const EXCEPTIONS: readonly Exception[] = [
     name: "comparisons and conversions to integers leave mstatus.FS as it was",
     kind: "free",
     quote:
-      "3.1.6.6: “…implementations may choose to track the dirtiness of the floating-point register state imprecisely " +
+      "3.1.6.6: “Implementations may choose to track the dirtiness of the floating-point register state imprecisely " +
       "by reporting the state to be dirty even when it has not been modified.”",
     explains: ({ name, ours, theirs }) => {
       const isStatus = name === "mstatus" || inLog(name)?.[1] === "status";
@@ -226,7 +226,7 @@ export const EXCEPTIONS: readonly Exception[] = [
   {
     name: "an access that faults sets A all the same",
     kind: "free",
-    quote: "10.3.1: “The PTE update … the A bit may be set as a result of speculation”, D must be exact",
+    quote: "10.3.1: “Updates of the A bit may be performed as a result of speculation”; those of the D bit are exact.",
     explains: ({ name, ours, theirs, placed }) => {
       const entry = (placed.case.writes ?? []).some(([at]) => name === `memory at 0x${at.toString(16)}`);
       return entry && (ours | A) === theirs;
@@ -235,7 +235,7 @@ export const EXCEPTIONS: readonly Exception[] = [
   {
     name: "S-mode executes a user's page after a load from it with SUM",
     kind: "wrong",
-    quote: "3.1.6.3: “Irrespective of SUM, the supervisor may not execute code on pages with U=1.”",
+    quote: "10.3.1: “Irrespective of SUM, the supervisor may not execute code on pages with U=1.”",
     ends: true,
     explains: ({ name, placed: { case: { mode, status = 0n } }, other }) => {
       const trap = inLog(name)?.[0];

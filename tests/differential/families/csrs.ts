@@ -21,14 +21,14 @@ export function csrSweep(index: number, random: Random): Case {
   const access = ACCESSES[Math.floor(index * PER_CASE / 4096 / MODES.length)];
   const code: Instruction[] = [];
   for (let csr = first; csr < first + PER_CASE; csr++) {
-    // Unprivileged, Zihpm: “…accesses to an unimplemented or misconfigured counter may cause either an
-    // illegal-instruction exception or may return a constant value.”
+    // Unprivileged, Zihpm: “Accessing an unimplemented or ill-configured counter may cause an illegal-instruction exception
+    // or may return a constant value.”
     if (csr > 0xc02 && csr < 0xc20) continue;
     // Privileged, 3.1.10: “All counters should be implemented, but a legal implementation is to make both the counter and
     // its corresponding event selector be read-only 0.” To QEMU without counters they are illegal.
     if (csr > 0xb02 && csr < 0xb20) continue;
-    // vstimecmp, which QEMU has even without a hypervisor's mode. 2.1: “Attempts to access a non-existent CSR raise an
-    // illegal-instruction exception.”
+    // vstimecmp, which QEMU has even without a hypervisor's mode. 2.1: “Instructions that access a non-existent CSR are
+    // reserved.”
     if (csr === 0x24d) continue;
     // Of a zero, which QEMU takes for no write at all. Unprivileged, 7.1: “Note that if rs1 specifies a register other
     // than x0, and that register holds a zero value, the instruction will not action any attendant per-field side effects,

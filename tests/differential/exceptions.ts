@@ -87,6 +87,23 @@ function readOf(csr: string, { name, placed }: Differing): boolean {
   return name === csr || touches && X_NAMES.includes(name);
 }
 
+/** Registers that may hold what a case computes from a CSR: which instructions it executes, traps decide. */
+function derivedFrom(csr: string, { case: { code } }: Placed): ReadonlySet<number> {
+  const number = CSR_NUMBERS.get(csr)!;
+  const derived = new Set<number>();
+  for (const { bits } of code) {
+    const decoded = INSTRUCTIONS.decode(bits);
+    if (!decoded) continue;
+    const { index, fields } = decoded;
+    const has = INSTRUCTIONS.encodings[index].fields;
+    const from = has.has("csr")
+      ? fields.csr === number
+      : [fields.rs1, fields.rs2].some((source, i) => has.has(i ? "rs2" : "rs1") && derived.has(source));
+    if (from && has.has("rd") && fields.rd !== 0) derived.add(fields.rd);
+  }
+  return derived;
+}
+
 /** Instructions that QEMU 7.2 has and gets wrong: they are left to the oracle. */
 export const WRONG_INSTRUCTIONS: Readonly<Record<string, string>> = {
   ctzw: "Unprivileged, Zbb: “This instruction counts the number of 0's before the first 1, starting at the " +
@@ -134,6 +151,17 @@ export const EXCEPTIONS: readonly Exception[] = [
     quote: "Table 14: “7 Store/AMO access fault”",
     ends: true,
     explains: (it) => inLog(it.name)?.[1] === "to" && atomicFault(it),
+  },
+  {
+    name: "what a case computes from scause after an atomic memory operation that faulted as a load",
+    kind: "wrong",
+    quote: "Table 14: “7 Store/AMO access fault”",
+    explains: (it) => {
+      if (!derivedFrom("scause", it.placed).has(X_NAMES.indexOf(it.name))) return false;
+      return Array.from({ length: Number(it.other("traps")) }, (_, i) => `trap ${i}`).some((trap) =>
+        it.other(`${trap} to`) === 1n && atomicFault({ ...it, name: `${trap} cause` })
+      );
+    },
   },
   {
     name: "page tables where there is no memory are page faults",

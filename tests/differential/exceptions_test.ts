@@ -86,3 +86,35 @@ Deno.test("no other cause of a fault in a case's data is explained by atomic ope
     });
   }
 });
+
+Deno.test("what a case computes from the wrong cause of an atomic operation is explained, and nothing else", () => {
+  const computed = (code: Case["code"], trap: Record<string, bigint>, register: string): string => {
+    const it: Case = { family: "test", seed: 1, mode: MODE.S, code, traps: 2 };
+    const image = Image.of([it])[0];
+    const [placed] = image.cases;
+    const [ours, theirs] = [7n, 5n].map((cause): Records => {
+      const memory = new Uint8Array(image.end - AT.records);
+      const record = recordOf(placed, memory);
+      const values: Record<string, bigint> = {
+        ...{ traps: 1n, "trap 0 to": 1n, "trap 0 epc": placed.start, "trap 0 cause": cause, ...trap },
+        [register]: cause + 1n,
+      };
+      record.forEach((_, i) => record[i] = values[nameOf(placed, i)] ?? 0n);
+      return memory;
+    });
+    let explained = "nothing";
+    const found = difference(placed, ours, theirs, undefined, ({ name }) => explained = name);
+    return found ? `${found.item} differs` : explained;
+  };
+  const read = instruction("csrrs", { rd: 10, csr: 0x142 });
+  const next = instruction("addi", { rd: 11, rs1: 10, imm: 1 });
+  const amo: Case["code"][number] = { bits: AMO, length: 4 };
+  assertEquals(
+    computed([amo, read, next], {}, "a1"),
+    "what a case computes from scause after an atomic memory operation that faulted as a load",
+  );
+  assertEquals(computed([amo, read, next], {}, "a2"), "a2 differs", "not computed from it");
+  assertEquals(computed([amo, next], {}, "a1"), "a1 differs", "scause is not read");
+  assertEquals(computed([amo, read, next], { "trap 0 to": 0n }, "a1"), "a1 differs", "a trap to M-mode");
+  assertEquals(computed([amo, read, next], { "trap 0 cause": 7n }, "a1"), "a1 differs", "the cause is the same");
+});

@@ -354,14 +354,14 @@ const FAULTY: Record<string, readonly [definition: AnyBackend, sentence: RegExp]
       new class extends Disk {
         override flush = () => new Promise<never>(() => {});
       }()),
-    /it does not answer flush within 0.2 seconds/,
+    /it does not answer flush within 0.1 seconds/,
   ],
   "does not close": [
     backend("block", () =>
       new class extends Disk {
         override close = () => new Promise<never>(() => {});
       }()),
-    /it does not come to the end of close within 0.2 seconds/,
+    /it does not come to the end of close within 0.1 seconds/,
   ],
   "changes what is written to it": [
     backend("stream", () => ({ read: () => null, write: (bytes) => void bytes.fill(0) })),
@@ -388,7 +388,7 @@ const FAULTY: Record<string, readonly [definition: AnyBackend, sentence: RegExp]
 
 for (const [does, [definition, sentence]] of Object.entries(FAULTY)) {
   Deno.test(`fuzz finds a back end that ${does}`, async () => {
-    const { failure } = await fuzz({ definition, behind: [] }, { seed: 1, cases: 10, cuts: 20, patience: 0.2 });
+    const { failure } = await fuzz({ definition, behind: [] }, { seed: 1, cases: 10, cuts: 5, patience: 0.1 });
     assert(failure, "nothing was found");
     assertMatch(failure.sentence, sentence);
   });

@@ -8,7 +8,7 @@ import { BUILT_IN_PLUGINS, type Plain, type PluginDefinition } from "../../mod.t
 import { denovisor } from "../support/denovisor.ts";
 
 const SEED = Number(Deno.env.get("DENOVISOR_FUZZ_SEED") ?? 1);
-const CASES = Number(Deno.env.get("DENOVISOR_FUZZ_CASES") ?? 8);
+const CASES = Number(Deno.env.get("DENOVISOR_FUZZ_CASES") ?? 4);
 
 const plugins = await Promise.all(
   Object.entries(BUILT_IN_PLUGINS).map(async ([use, load]) =>

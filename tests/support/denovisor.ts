@@ -29,11 +29,15 @@ async function deno(args: readonly string[], input = ""): Promise<Outcome> {
   return { code, out: decoder.decode(stdout), err: decoder.decode(stderr) };
 }
 
+/** Asked once: every process takes its time. */
+let map: Promise<string> | undefined;
+
 /** `denovisor ARGS`, in the project's folder; `flags` are Deno's own. */
 export async function denovisor(
   args: readonly string[],
   { flags = ["-A"], input }: { flags?: readonly string[]; input?: string } = {},
 ): Promise<Outcome> {
-  const map = (await deno(["run", "-qA", "tests/offline_std/map.ts"])).out.trim();
-  return await deno(["run", "-q", ...flags, ...(map ? [map] : []), "cli/main.ts", ...args], input);
+  map ??= deno(["run", "-qA", "tests/offline_std/map.ts"]).then(({ out }) => out.trim());
+  const option = await map;
+  return await deno(["run", "-q", ...flags, ...(option ? [option] : []), "cli/main.ts", ...args], input);
 }

@@ -59,6 +59,8 @@ const LAYERS: readonly [layer: RegExp, may: (imported: string, from: string) => 
       (/^plugins\/\w+\.ts$/.test(imported) && !isPlugin(imported)),
   ],
   [/^mod\.ts$/, (imported) => /^(core|devices|plugins)\//.test(imported)],
+  // The fuzzer plays a virtio driver.
+  [/^cli\/fuzz\//, (imported) => /^(mod\.ts$|cli\/|devices\/virtio\/registers\.ts$)/.test(imported)],
   [/^cli\//, (imported) => /^(mod\.ts$|plugins\/|cli\/|node:|@std\/|[\w-]+$|deno\.json$)/.test(imported)],
   [/^examples\//, (imported) => imported === "mod.ts" || imported.startsWith("examples/")],
   [/^tests\//, () => true],

@@ -1,5 +1,6 @@
 // A machine around one device: its guest is the fuzzer's hand, its clock and its back ends are the fuzzer's too.
 
+import { REG } from "../../devices/virtio/registers.ts";
 import {
   type Address,
   type BootFile,
@@ -32,7 +33,7 @@ import { BackendWatch } from "./backend_watch.ts";
 import { Backends } from "./backends.ts";
 import { Random } from "./random.ts";
 import { Referee } from "./referee.ts";
-import { type DriverMemory, IDENTITY, REG, type Registers } from "./virtio_driver.ts";
+import { type DriverMemory, IDENTITY, type Registers } from "./virtio_driver.ts";
 import { type AnyDevice, Finding, Watch } from "./watch.ts";
 
 /** Where RAM begins. */

@@ -1,9 +1,10 @@
 // A virtio driver that follows no rule: queues, rings, descriptors and headers of every kind.
 
+import { REG } from "../../devices/virtio/registers.ts";
 import type { Address } from "../../mod.ts";
 import { type Bench, RAM_BASE, RAM_SIZE } from "./bench.ts";
 import type { Random } from "./random.ts";
-import { DESC, type DriverQueue, REG, VirtioDriver } from "./virtio_driver.ts";
+import { DESC, type DriverQueue, VirtioDriver } from "./virtio_driver.ts";
 
 /** Below: the rings of a proper start, and what is placed for requests. */
 const BUFFERS = RAM_BASE + 0x60000;

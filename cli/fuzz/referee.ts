@@ -1,8 +1,9 @@
 // Where a virtio device may write: read off the queues as a driver laid them out, by virtio 1.2 section 2.7, without
 // the help of the device's own code.
 
+import { REG } from "../../devices/virtio/registers.ts";
 import type { Address, Width } from "../../mod.ts";
-import { DESC, type DriverMemory, REG } from "./virtio_driver.ts";
+import { DESC, type DriverMemory } from "./virtio_driver.ts";
 
 interface RefereeQueue {
   size: number;

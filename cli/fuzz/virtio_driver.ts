@@ -1,32 +1,7 @@
 // The driver's side of virtio over MMIO, of a split virtqueue: virtio 1.2 sections 2.7, 3.1 and 4.2.
 
+import { REG } from "../../devices/virtio/registers.ts";
 import type { Address, Bytes, Dma, Region, Width } from "../../mod.ts";
-
-/** Register offsets (section 4.2.2). Its own list, so that a device's mistake in its list shows. */
-export const REG = {
-  MagicValue: 0x000,
-  Version: 0x004,
-  DeviceID: 0x008,
-  DeviceFeatures: 0x010,
-  DeviceFeaturesSel: 0x014,
-  DriverFeatures: 0x020,
-  DriverFeaturesSel: 0x024,
-  QueueSel: 0x030,
-  QueueNumMax: 0x034,
-  QueueNum: 0x038,
-  QueueReady: 0x044,
-  QueueNotify: 0x050,
-  InterruptStatus: 0x060,
-  InterruptACK: 0x064,
-  Status: 0x070,
-  QueueDescLow: 0x080,
-  QueueDescHigh: 0x084,
-  QueueDriverLow: 0x090,
-  QueueDriverHigh: 0x094,
-  QueueDeviceLow: 0x0a0,
-  QueueDeviceHigh: 0x0a4,
-  Config: 0x100,
-} as const;
 
 /** What the first two registers read. */
 export const IDENTITY = { magic: 0x74726976, version: 2 } as const;

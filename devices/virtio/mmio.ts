@@ -3,38 +3,7 @@
 import type { Device, Plain, Width } from "../../core/plugin.ts";
 import { VirtioDevice, type VirtioModel, type VirtioPort, type VirtioServices, type VirtioState } from "./device.ts";
 import type { QueueState } from "./queue.ts";
-
-/** Register offsets, in bytes. */
-export const REG = {
-  MagicValue: 0x000,
-  Version: 0x004,
-  DeviceID: 0x008,
-  VendorID: 0x00c,
-  DeviceFeatures: 0x010,
-  DeviceFeaturesSel: 0x014,
-  DriverFeatures: 0x020,
-  DriverFeaturesSel: 0x024,
-  QueueSel: 0x030,
-  QueueNumMax: 0x034,
-  QueueNum: 0x038,
-  QueueReady: 0x044,
-  QueueNotify: 0x050,
-  InterruptStatus: 0x060,
-  InterruptACK: 0x064,
-  Status: 0x070,
-  QueueDescLow: 0x080,
-  QueueDescHigh: 0x084,
-  QueueDriverLow: 0x090,
-  QueueDriverHigh: 0x094,
-  QueueDeviceLow: 0x0a0,
-  QueueDeviceHigh: 0x0a4,
-  SHMLenLow: 0x0b0,
-  SHMLenHigh: 0x0b4,
-  SHMBaseLow: 0x0b8,
-  SHMBaseHigh: 0x0bc,
-  ConfigGeneration: 0x0fc,
-  Config: 0x100,
-} as const;
+import { REG } from "./registers.ts";
 
 const MAGIC = 0x74726976; // "virt"
 const VERSION = 2;

@@ -3,7 +3,7 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import type { Bytes } from "../../core/plugin.ts";
 import virtioBlk from "../../devices/virtio_blk.ts";
-import { REG } from "../../devices/virtio/mmio.ts";
+import { REG } from "../../devices/virtio/registers.ts";
 import { type FakeOptions, fakeServices } from "../support/fake_services.ts";
 import { VirtioDriver } from "../../cli/fuzz/virtio_driver.ts";
 

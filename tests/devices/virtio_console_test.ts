@@ -2,7 +2,7 @@
 
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import virtioConsole from "../../devices/virtio_console.ts";
-import { REG } from "../../devices/virtio/mmio.ts";
+import { REG } from "../../devices/virtio/registers.ts";
 import { fakeServices } from "../support/fake_services.ts";
 import { VirtioDriver } from "../../cli/fuzz/virtio_driver.ts";
 

@@ -2,7 +2,7 @@
 
 import { MODE } from "../../plugins/riscv/cause.ts";
 import type { Case, Placed } from "./case.ts";
-import { AT, DATA_BYTES } from "./runtime.ts";
+import { AT, DATA_BYTES, filled } from "./runtime.ts";
 
 /** Doublewords that a machine left behind a case, by name. */
 export type Left = (name: string) => bigint;
@@ -56,11 +56,4 @@ function dataAt({ seed, writes = [] }: Case, at: bigint, left: readonly Left[]):
   const before = writes.findLast(([each]) => each === AT.data + 8 * index)?.[1] ?? filled(seed, index);
   if (left.some((of) => of(`memory at 0x${(AT.data + 8 * index).toString(16)}`) !== before)) return undefined;
   return Number(before >> BigInt(8 * (offset & 6)) & 0xffffn);
-}
-
-/** What the runtime fills a doubleword of data with. */
-function filled(seed: number, index: number): bigint {
-  let value = BigInt(seed);
-  for (let i = 0; i <= index; i++) value = BigInt.asUintN(64, value * 6364136223846793005n + 1442n);
-  return value ^ value >> 29n;
 }

@@ -4,7 +4,7 @@ import { assemble } from "../../plugins/riscv/assembler.ts";
 import { F_NAMES, X_NAMES } from "../../plugins/riscv/registers.ts";
 import { encode, EngineRig } from "../support/riscv_rig.ts";
 import type { Case } from "./case.ts";
-import { AT, DATA_BYTES } from "./runtime.ts";
+import { AT, COPY, DATA_BYTES, FILL } from "./runtime.ts";
 
 const PROGRAMS = AT.ram + 0x1000;
 const HEADER = 0x1000;
@@ -25,18 +25,8 @@ next:   la      t0, current
         ld      s11, 0(t0)
         li      t0, ${descriptors + count * DESCRIPTOR.words * 8}
         beq     s11, t0, end
-        li      t0, ${AT.data}
-        li      t1, ${DATA_BYTES / 8}
         ld      t2, ${8 * DESCRIPTOR.seed}(s11)
-        li      t3, 6364136223846793005
-1:      mul     t2, t2, t3
-        addi    t2, t2, 1442
-        srli    t4, t2, 29
-        xor     t4, t4, t2
-        sd      t4, 0(t0)
-        addi    t0, t0, 8
-        addi    t1, t1, -1
-        bnez    t1, 1b
+        ${FILL}
         mv      t6, s11
         ld      t0, ${8 * DESCRIPTOR.fcsr}(t6)
         csrw    fcsr, t0
@@ -52,15 +42,8 @@ done:   la      t6, current
         ${FLOATS.map((i) => `fsd f${i}, ${8 * (RECORD.f + i)}(t6)`).join("; ")}
         csrr    t0, fcsr
         sd      t0, ${8 * RECORD.fcsr}(t6)
-        li      t0, ${AT.data}
-        li      t1, ${DATA_BYTES / 8}
         addi    t2, t6, ${8 * RECORD.data}
-1:      ld      t3, 0(t0)
-        sd      t3, 0(t2)
-        addi    t0, t0, 8
-        addi    t2, t2, 8
-        addi    t1, t1, -1
-        bnez    t1, 1b
+        ${COPY}
         la      t0, current
         ld      t1, 0(t0)
         addi    t1, t1, ${8 * DESCRIPTOR.words}

@@ -77,6 +77,36 @@ const SAVED = Array.from({ length: 31 }, (_, i) => i + 1);
 const constant = (value: bigint) => `li t0, ${BigInt.asIntN(64, value)}`;
 const field = (name: string) => `8 * ${DESCRIPTOR.indexOf(name)}`;
 
+/** Fills the data from the seed in t2. */
+export const FILL = `
+        li      t0, ${AT.data}
+        li      t1, ${DATA_BYTES / 8}
+        li      t3, 6364136223846793005
+1:      mul     t2, t2, t3
+        addi    t2, t2, 1442
+        srli    t4, t2, 29
+        xor     t4, t4, t2
+        sd      t4, 0(t0)
+        addi    t0, t0, 8
+        addi    t1, t1, -1
+        bnez    t1, 1b`;
+/** What {@linkcode FILL} puts into a doubleword of the data. */
+export function filled(seed: number, index: number): bigint {
+  let value = BigInt(seed);
+  for (let i = 0; i <= index; i++) value = BigInt.asUintN(64, value * 6364136223846793005n + 1442n);
+  return value ^ value >> 29n;
+}
+/** Copies the data to t2, and leaves its end there. */
+export const COPY = `
+        li      t0, ${AT.data}
+        li      t1, ${DATA_BYTES / 8}
+1:      ld      t3, 0(t0)
+        sd      t3, 0(t2)
+        addi    t0, t0, 8
+        addi    t2, t2, 8
+        addi    t1, t1, -1
+        bnez    t1, 1b`;
+
 /** The program: enters at its first word on every hart; `descriptors` stand at `AT.cases`, ended by a zero. */
 const SOURCE = `
         csrr    t0, mhartid
@@ -108,18 +138,8 @@ next:   ld      t0, 0(s11)
         ld      t0, ${field("supervisor")}(s11)
         csrw    stvec, t0
 
-        li      t0, ${AT.data}
-        li      t1, ${DATA_BYTES / 8}
         ld      t2, ${field("seed")}(s11)
-        li      t3, 6364136223846793005
-1:      mul     t2, t2, t3
-        addi    t2, t2, 1442
-        srli    t4, t2, 29
-        xor     t4, t4, t2
-        sd      t4, 0(t0)
-        addi    t0, t0, 8
-        addi    t1, t1, -1
-        bnez    t1, 1b
+        ${FILL}
 
         ld      t0, ${field("writes")}(s11)
         ld      t1, ${field("count")}(s11)
@@ -251,15 +271,8 @@ done:   ld      s5, ${field("record")}(s11)
         csrw    satp, zero
         csrw    pmpcfg0, zero           # an entry that matches a part of an access denies it to M-mode, too
 
-        li      t0, ${AT.data}
-        li      t1, ${DATA_BYTES / 8}
         addi    t2, s5, ${8 * RECORD.data}
-1:      ld      t3, 0(t0)
-        sd      t3, 0(t2)
-        addi    t0, t0, 8
-        addi    t2, t2, 8
-        addi    t1, t1, -1
-        bnez    t1, 1b
+        ${COPY}
 
         ld      t0, ${field("logSize")}(s11)
         li      t1, ${8 * TRAP_WORDS.length}

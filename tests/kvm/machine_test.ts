@@ -85,6 +85,11 @@ const INTERRUPTS = `
   mov al, ${0xff & ~(1 << IRQ)}
   out 0x21, al
   xor ecx, ecx`;
+/** The recorder's interrupt comes in so many milliseconds. */
+const raise = (milliseconds: number): string => `
+    mov dx, ${PORT + REG.RAISE}
+    mov al, ${milliseconds}
+    out dx, al`;
 const HANDLER = `
   handler:
   push ax
@@ -102,9 +107,7 @@ test("an interrupt ends HLT", async () => {
   await using guest = await rig(
     "real",
     `${INTERRUPTS}
-    mov dx, ${PORT + REG.RAISE}
-    mov al, 3
-    out dx, al
+    ${raise(3)}
     again: sti
     hlt
     cli
@@ -113,9 +116,7 @@ test("an interrupt ends HLT", async () => {
     out dx, al
     cmp cl, 3
     je done
-    mov dx, ${PORT + REG.RAISE}
-    mov al, 1
-    out dx, al
+    ${raise(1)}
     jmp again
     done:
     ${OFF}
@@ -129,9 +130,7 @@ test("an interrupt breaks into busy code", async () => {
   await using guest = await rig(
     "real",
     `${INTERRUPTS}
-    mov dx, ${PORT + REG.RAISE}
-    mov al, 5
-    out dx, al
+    ${raise(5)}
     sti
     busy: test ecx, ecx
     jz busy

@@ -26,7 +26,7 @@ const COMMANDS: Readonly<Record<string, Command>> = {
     load: async () => (await import("./engines.ts")).enginesCommand,
   },
   fuzz: {
-    about: "look for what a hostile guest could do to a device",
+    about: "look for what a hostile guest could do to a device, or what a back end fails at",
     load: async () => (await import("./fuzz.ts")).fuzzCommand,
   },
   dtb: { about: "print the device tree of a machine", load: async () => (await import("./dtb.ts")).dtbCommand },

@@ -1,14 +1,15 @@
 // A back end called directly, at the edges of its contract: each service has a caller that knows what may come of it.
 
-import type {
-  BlockBackend,
-  Bytes,
-  EntropyBackend,
-  IoResult,
-  NetBackend,
-  Packet,
-  PluginUse,
-  StreamBackend,
+import {
+  type BlockBackend,
+  type Bytes,
+  createHypervisor,
+  type EntropyBackend,
+  type IoResult,
+  type NetBackend,
+  type Packet,
+  type PluginUse,
+  type StreamBackend,
 } from "../../mod.ts";
 import { type AnyBackend, BackendWatch, message, same, SECTOR, total } from "./backend_watch.ts";
 import type { Random } from "./random.ts";
@@ -41,6 +42,8 @@ interface Caller {
 /** Tells of a call, for the trace. */
 type Note = (line: string) => void;
 type Found = (sentence: string) => void;
+/** Gives the event loop its turn, without a timer's millisecond. */
+type Turn = () => Promise<void>;
 
 /** A back end, opened for a case. */
 export class BackendBench {
@@ -90,6 +93,7 @@ export class BackendBench {
   }
 
   async #open({ definition, config, base }: DirectSubject): Promise<void> {
+    const { turn } = createHypervisor().host;
     const shared = new Map<string, unknown>();
     const open = async (name: string): Promise<unknown> => {
       const opened = await this.watch.around(definition).open({
@@ -113,11 +117,15 @@ export class BackendBench {
         this.#caller = new DiskCaller(first as BlockBackend, this.#note, found, this.#patience);
         break;
       case "stream":
-        this.#caller = new StreamCaller(first as StreamBackend, this.#note);
+        this.#caller = new StreamCaller(first as StreamBackend, this.#note, turn);
         break;
       case "net":
         // A second end of the cable, if there is one.
-        this.#caller = new NetCaller([first, await open("device1").catch(() => first)] as NetBackend[], this.#note);
+        this.#caller = new NetCaller(
+          [first, await open("device1").catch(() => first)] as NetBackend[],
+          this.#note,
+          turn,
+        );
         break;
       case "entropy":
         this.#caller = new EntropyCaller(first as EntropyBackend, this.#note, found);
@@ -374,17 +382,19 @@ class StreamCaller implements Caller {
   #reading = false;
   #ended = false;
   #held = false;
+  readonly #turn: Turn;
 
-  constructor(stream: StreamBackend, note: Note) {
+  constructor(stream: StreamBackend, note: Note, turn: Turn) {
     this.#stream = stream;
     this.#note = note;
+    this.#turn = turn;
   }
 
   async step(random: Random): Promise<void> {
     if (random.oneIn(3)) this.#read(random.pick([1, 2, 16, 4096, 2 ** 20]));
     else if (!this.#held) this.#write(random);
     // What is held may be held for long: nobody need read the other end.
-    if (random.oneIn(3)) await new Promise((turn) => setTimeout(turn));
+    if (random.oneIn(3)) await this.#turn();
   }
 
   #read(max: number): void {
@@ -430,8 +440,10 @@ interface End {
 class NetCaller implements Caller {
   readonly #ends: readonly End[];
   readonly #note: Note;
+  readonly #turn: Turn;
 
-  constructor(ends: readonly NetBackend[], note: Note) {
+  constructor(ends: readonly NetBackend[], note: Note, turn: Turn) {
+    this.#turn = turn;
     this.#ends = [...new Set(ends)].map((net) => ({ net, receiving: false, watching: false, ended: false }));
     this.#note = note;
   }
@@ -447,7 +459,7 @@ class NetCaller implements Caller {
           end.watching = true;
           end.net.linkChange().then(() => end.watching = false, () => end.watching = false);
         }
-        await new Promise((turn) => setTimeout(turn));
+        await this.#turn();
         break;
       default:
         for (let count = random.pick([1, 1, 5, 300]); count > 0; count--) this.#send(end.net, random);

@@ -45,11 +45,6 @@ export async function openBootFiles(source: BootSource): Promise<BootFiles> {
 export function bootLoader(options: BootOptions, ahead: Promise<BootFiles>): () => Promise<Bytes> {
   const { board, engine, memory, devices, host, deterministic } = options;
   let first: Promise<BootFiles> | undefined = ahead;
-  const entropy = (length: number): Bytes => {
-    const bytes = new Uint8Array(length);
-    host.entropy(bytes);
-    return bytes;
-  };
   return async () => {
     const files = await (first ?? openBootFiles(options));
     first = undefined;
@@ -62,7 +57,7 @@ export function bootLoader(options: BootOptions, ahead: Promise<BootFiles>): () 
         contents.push({ at, content });
       },
       devices,
-      entropy: deterministic ? undefined : entropy,
+      seed: deterministic ? undefined : randomSeed(host),
       timebase: board.timebase,
     };
     board.boot(context);
@@ -76,6 +71,9 @@ export function bootLoader(options: BootOptions, ahead: Promise<BootFiles>): () 
     }
   };
 }
+
+/** As many as a Linux kernel takes for full. */
+const SEED_BYTES = 32;
 
 /** What has to be in RAM, and where. */
 interface Placed {
@@ -110,6 +108,12 @@ async function load(contents: readonly Placed[], memory: GuestMemory): Promise<v
   } finally {
     await settle();
   }
+}
+
+function randomSeed(host: Pick<Host, "entropy">): Bytes {
+  const seed = new Uint8Array(SEED_BYTES);
+  host.entropy(seed);
+  return seed;
 }
 
 function checkPlace({ base, size }: GuestMemory, at: Address, length: number): void {

@@ -55,8 +55,8 @@ export interface BootContext {
    * the later one's. Bytes are not to be changed after it. Throws a `RangeError` outside of RAM.
    */
   write(at: Address, content: Bytes | BootFile): void;
-  /** So many random bytes, for a guest that has no source of its own yet; absent under the instruction clock. */
-  entropy?(length: number): Bytes;
+  /** 32 random bytes, for a guest that has no source of its own yet; absent under the instruction clock. */
+  readonly seed?: Bytes;
   /** All devices, placed. */
   readonly devices: readonly (Omit<Placeable, "irq"> & Placement & { readonly tree?: DeviceTreePart })[];
   /** Ticks a second of the architecture's timer. */

@@ -81,7 +81,7 @@ export function boot(context: BootContext, { flat, entry, bootargs }: BootOption
   const told: Told = {
     ramSize: engine.ram.size,
     initrd: initrdAt === undefined ? undefined : { at: initrdAt, size: files.initrd!.length },
-    seeded: context.entropy !== undefined,
+    seeded: context.seed !== undefined,
   };
   for (const { at, content, zeroes } of program.segments) {
     write(at, content);
@@ -97,7 +97,7 @@ export function boot(context: BootContext, { flat, entry, bootargs }: BootOption
 }
 
 /** Fills low memory with what the entry wants to find. */
-function prepare({ engine, write, entropy }: BootContext, program: Program, told: Told, line: string): void {
+function prepare({ engine, write, seed }: BootContext, program: Program, told: Told, line: string): void {
   const parts: readonly (readonly [Address, Bytes])[] = [
     [LOW.GDT, gdt()],
     [LOW.PAGE_TABLES, pageTables()],
@@ -105,7 +105,7 @@ function prepare({ engine, write, entropy }: BootContext, program: Program, told
     [LOW.MP_TABLE, mpTable(LOW.MP_TABLE, engine.harts.length)],
     [LOW.ZERO_PAGE, zeroPage(told, program.header)],
     [LOW.PVH_INFO, startInfo(LOW.PVH_INFO, told)],
-    ...entropy ? [[LOW.SETUP_DATA, seedNode(entropy(32))] as const] : [],
+    ...seed ? [[LOW.SETUP_DATA, seedNode(seed)] as const] : [],
   ];
   for (const [at, bytes] of parts) write(at, bytes);
 }

@@ -80,7 +80,7 @@ function uniqueName(base: string, siblings: readonly TreeNode[]): string {
 }
 
 /** Builds the tree of a machine whose devices are placed. */
-export function buildTree({ engine, devices, timebase }: BootContext, { bootargs, initrd }: Chosen): TreeNode {
+export function buildTree({ engine, devices, timebase, seed }: BootContext, { bootargs, initrd }: Chosen): TreeNode {
   const cpus = engine.harts.map((_, hart) => describeCpu(hart, engine.description));
   const described = devices.flatMap((device) =>
     device.tree ? [{ device, tree: device.tree, self: describeDevice(device, device.tree) }] : []
@@ -92,6 +92,7 @@ export function buildTree({ engine, devices, timebase }: BootContext, { bootargs
     ...bootargs === undefined ? {} : { bootargs },
     ...serials.length ? { "stdout-path": serials[0] } : {},
     ...initrd ? { "linux,initrd-start": BigInt(initrd.at), "linux,initrd-end": BigInt(initrd.at + initrd.size) } : {},
+    ...seed ? { "rng-seed": seed } : {},
   });
   const soc = node("soc", { compatible: "simple-bus", "#address-cells": 2, "#size-cells": 2, ranges: true });
   const root = node("", { "#address-cells": 2, "#size-cells": 2, compatible: "riscv-virtio", model: "riscv-virtio" }, [

@@ -31,7 +31,7 @@ const HELP: Help = {
     "The riscv engine's config, for example --engine 'riscv,{\"threshold\": 500}', with its defaults:\n" +
     "  compiler: true         compile hot code, or interpret all of it\n" +
     "  threshold: 4000        how often jumps reach code before it is compiled\n" +
-    "  optimize: 120000       how often it is entered, and its loops turn, before it is compiled anew, for speed\n" +
+    "  optimize: 1000000      how often it is entered, and its loops turn, before it is compiled anew, for speed\n" +
     '  codeCache: "40M"       memory for decoded code\n' +
     '  compiledCode: "32M"    compiled code that is kept\n' +
     '  mmu: "sv39"           or sv48, sv57: the largest scheme of address translation',

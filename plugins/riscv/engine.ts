@@ -29,7 +29,7 @@ import { NOWHERE } from "./wasm_runtime.ts";
 /** Steps a hart makes before the next one has its turn. */
 export const SLICE = 10_000;
 /** Entries and turns of loops that make compiled code worth optimizing, if not said otherwise: so many thresholds. */
-const OPTIMIZE = 30;
+const OPTIMIZE = 250;
 /** One page of code, and the one for pages that PMP divides. */
 const LEAST_CODE_BYTES = 2 * CODE.pageBytes;
 

@@ -40,7 +40,10 @@ export async function runHere(image: Image, compiled: boolean, seconds = LIMIT_S
   });
   await using machine = await createMachine({
     memory: `${RAM_BYTES / 2 ** 20}M`,
-    engine: { use: "riscv", config: { mmu: "sv57", ...(compiled ? { threshold: 1 } : { compiler: false }) } },
+    engine: {
+      use: "riscv",
+      config: { mmu: "sv57", ...(compiled ? { threshold: 1, optimize: 2 } : { compiler: false }) },
+    },
     boot: { bios: image.bytes },
     devices: [{ use: "serial_16550" }, { use: "test_tap" }],
   }, { plugins: { test_tap }, base: import.meta.url });

@@ -166,7 +166,7 @@ function programsHere(cases: readonly Case[], compiled: boolean): Uint8Array<Arr
   const executable = link(cases);
   const { memory, records, bytes } = executable;
   const ramSize = records + bytes - AT.ram + 2 ** 16 & -(2 ** 16);
-  const rig = new EngineRig({ ramSize, config: compiled ? { threshold: 1 } : { compiler: false } });
+  const rig = new EngineRig({ ramSize, config: compiled ? { threshold: 1, optimize: 2 } : { compiler: false } });
   rig.ram.set(memory);
   const trapped = AT.ram + ramSize - 4096;
   rig.program(trapped, [encode("jal")]);

@@ -350,7 +350,7 @@ Deno.test("setting A in a page that holds code makes that code be read anew", ()
 
 Deno.test("compiled code that sets A in a page that holds code takes the same steps", () => {
   const guest = paged("jr a5", {
-    config: { threshold: 1 },
+    config: { threshold: 1, optimize: 2 },
     registers: { menvcfg: ADUE },
     change(rig, tables, leaf) {
       for (let i = 0n; i < 16n; i++) tables.map(HERE + i * 4096n, DATA, i < 12n ? ALL : V | R | W);

@@ -11,7 +11,7 @@ const DATA = RAM_BASE + 0x8000;
 const START = BigInt(RAM_BASE);
 const SIE = 2n, SPP = 0x100n, FS = 0x6000n, SUM = 1n << 18n;
 /** Everything compiled at once, and nothing. */
-const CONFIGS = [{ threshold: 1 }, { compiler: false }];
+const CONFIGS = [{ threshold: 1, optimize: 2 }, { compiler: false }];
 /** Where the program goes on when it is warm. */
 const WARM = 60;
 

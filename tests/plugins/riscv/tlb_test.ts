@@ -178,7 +178,7 @@ Deno.test("a misaligned atomic access by the stack pointer traps in compiled cod
         loop: jal f; sd a1, 8(sp); mv t0, sp; add sp, sp, a3; lr.w a2, (sp); mv sp, t0
         addi a4, a4, -1; bnez a4, loop
         mv a3, a5; j loop`,
-        { mode, config: { threshold: 1 }, registers: { sp: DATA, a4: 60, a5: offset } },
+        { mode, config: { threshold: 1, optimize: 2 }, registers: { sp: DATA, a4: 60, a5: offset } },
       );
       for (const steps of [50, 50, 1000]) guest.run(steps);
       assert(guest.engine.engine.stats!().regions > 0);

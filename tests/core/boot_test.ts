@@ -163,3 +163,20 @@ Deno.test("a header that can not be read is told with the file's name", async ()
     "Cannot read kernel kernel: it is on fire",
   );
 });
+
+Deno.test("a guest is given 32 of the host's random bytes at each boot, and none under the instruction clock", async () => {
+  let filled = 0;
+  for (const clock of ["host", "instructions"] as const) {
+    const seeds: (Uint8Array | undefined)[] = [];
+    const host = new FakeHost();
+    host.entropy = (into) => into.fill(++filled);
+    const plain = board(({ engine, seed }) => {
+      seeds.push(seed);
+      engine.harts[0].start({ pc: 0n, mode: "" });
+    });
+    await using rig = await scriptMachine({ host, plugins: { plain }, description: { clock } });
+    await rig.machine.reset();
+    const random = (byte: number) => new Uint8Array(32).fill(byte);
+    assertEquals(seeds, clock === "host" ? [random(1), random(2)] : [undefined, undefined]);
+  }
+});

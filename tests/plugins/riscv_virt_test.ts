@@ -266,6 +266,14 @@ Deno.test("a Linux Image is entered in S-mode by hart 0, with its initrd and dev
   assertEquals(board.describe(boot), engine.bytes(Number(first.get("a1")), board.describe(boot).length).slice());
 });
 
+Deno.test("the device tree seeds the guest's random numbers, if there is a seed", () => {
+  const { board, engine, boot } = context({ kernel: linuxImage() });
+  const seed = Uint8Array.from({ length: 32 }, (_, i) => i);
+  board.boot({ ...boot, seed });
+  assertEquals(find(treeOf(engine), "/chosen").properties["rng-seed"], seed);
+  assertEquals(find(decodeTree(board.describe(boot)), "/chosen").properties["rng-seed"], undefined);
+});
+
 Deno.test("a machine boots again after a reset", () => {
   const { board, engine, boot } = context({ kernel: elf({ segments: [{ memsz: 200_000n }] }) });
   board.boot(boot);

@@ -1,5 +1,6 @@
 // The engine's one linear memory and the views on it.
 
+import { askForHugePages } from "../huge_pages.ts";
 import { CODE, COUNTERS, hartBase, PAGE_BYTES } from "./layout.ts";
 
 const WASM_PAGE = 65536;
@@ -53,6 +54,7 @@ export class EngineMemory {
       throw new RangeError(`Cannot create guest RAM of ${ramSize} bytes: the host has no room (${error})`);
     }
     const buffer = this.wasm.buffer;
+    askForHugePages(buffer, this.ramOffset, ramSize);
     this.i32 = new Int32Array(buffer);
     this.i64 = new BigInt64Array(buffer);
     this.f64 = new Float64Array(buffer);

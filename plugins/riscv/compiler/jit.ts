@@ -28,6 +28,7 @@ const BATCH = 32;
 const PATIENCE = 64;
 /** How often a region with jump tables is compiled, as more of what they lead to becomes hot. */
 const MAX_TIMES = 32;
+
 /** An entry to be compiled. */
 interface Candidate {
   readonly entry: number;
@@ -39,6 +40,7 @@ interface Candidate {
 interface Found extends Candidate {
   readonly region: Region;
 }
+
 /**
  * The compiler's manager. Hot code is compiled quickly first, with what shortens it; what then runs on and on is
  * compiled anew, with what makes it fast.

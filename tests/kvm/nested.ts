@@ -149,12 +149,15 @@ export async function runNested(command: string, { seconds, said }: NestedOption
   const found = text.split(BEGIN)[1]?.split(END);
   const code = Number(found?.[1]?.split("\x1e")[0] ?? NaN);
   if (Number.isNaN(code)) {
-    throw new Error(
+    throw new Stuck(
       `The nested run did not end within ${seconds} s; it said last: ${JSON.stringify(text.slice(-500))}`,
     );
   }
   return { code, output: found![0].replaceAll("\r", "") };
 }
+
+/** The VM did not come to an end. */
+export class Stuck extends Error {}
 
 /** The command that runs tests there; `what` is files and options of `deno test`. The VM reaches no registry. */
 export function testCommand(what: string): string {

@@ -30,6 +30,8 @@ import { NOWHERE } from "./wasm_runtime.ts";
 export const SLICE = 10_000;
 /** Entries and turns of loops that make compiled code worth optimizing, if not said otherwise: so many thresholds. */
 const OPTIMIZE = 250;
+/** What the count of them holds. */
+const MOST_TURNS = 2 ** 30;
 /** One page of code, and the one for pages that PMP divides. */
 const LEAST_CODE_BYTES = 2 * CODE.pageBytes;
 
@@ -107,7 +109,7 @@ class RiscvEngine implements Engine {
     });
     const jit = this.#jit = new Jit(memory, this.#code, table, instance.exports as WebAssembly.ModuleImports, {
       threshold,
-      optimize: config.optimize ?? threshold * OPTIMIZE,
+      optimize: config.optimize ?? Math.min(threshold * OPTIMIZE, MOST_TURNS),
       codeBytes: config.compiledCode,
       only,
       fused,
@@ -283,7 +285,7 @@ const riscv: EngineDefinition<Config> = defineEngine({
     mmu: optional(oneOf("sv39", "sv48", "sv57"), "sv39"),
     compiler: optional(boolean, true),
     threshold: optional(integer({ min: 1, max: 2 ** 25 }), 4000),
-    optimize: optional(integer({ min: 1, max: 2 ** 30 })),
+    optimize: optional(integer({ min: 1, max: MOST_TURNS })),
     compiledCode: optional(byteSize, 32 * 2 ** 20),
   }),
   probe: () => Promise.resolve({ usable: true, note: "needs no permission" }),

@@ -1,6 +1,5 @@
 // Fetches files whose length and hash are known beforehand, or a short text (Fetch standard).
 
-import { createHash } from "node:crypto";
 import { basename } from "@std/path";
 import { ImageError, InterruptedError, reason } from "./errors.ts";
 
@@ -24,6 +23,8 @@ export async function download(
   path: string,
   { expected, signal, advance }: { expected?: Expected; signal: AbortSignal; advance?: (bytes: number) => void },
 ): Promise<void> {
+  // Loaded here: it would take a third of the time in which any command starts.
+  const { createHash } = await import("node:crypto");
   const silence = new AbortController();
   let timer = setTimeout(() => silence.abort(), SILENCE_MS);
   const hash = createHash("sha256");

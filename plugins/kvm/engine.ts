@@ -14,6 +14,7 @@ import {
   type Width,
 } from "../../core/plugin.ts";
 import { integer, object, optional } from "../../core/schema.ts";
+import { askForHugePages } from "../huge_pages.ts";
 import { KVM } from "./api.ts";
 import { type Leaf, leavesOf, supportedLeaves } from "./cpuid.ts";
 import { describeExit } from "./exits.ts";
@@ -90,6 +91,7 @@ class KvmEngine implements Engine {
     this.#pvm = libc.exists(PVM_PATH);
     const pages = Math.ceil(size / WASM_PAGE);
     const memory = new WebAssembly.Memory({ initial: pages, maximum: pages, shared });
+    askForHugePages(memory.buffer, 0, size);
     this.ram = { buffer: memory.buffer, offset: 0, base, size };
     this.#hostRam = { address: addressOf(memory.buffer), base, size };
     this.#spin = context.config.spin * 1000;

@@ -10,7 +10,7 @@ import type { AccessSize, SystemCall, Vocabulary } from "./vocabulary.ts";
 import type { Callee, FunctionBuilder, Label } from "./wasm/function.ts";
 import { type Environment, ModuleBuilder } from "./wasm/module.ts";
 import { type I32, type I64, type Local, TYPE } from "./wasm/types.ts";
-import { type SlowAccess, WasmHart } from "./wasm_hart.ts";
+import { isAligned, lookUp, type SlowAccess, WasmHart } from "./wasm_hart.ts";
 import { addMmu, type MmuFunctions, type RamPlace } from "./wasm_mmu.ts";
 import { addSystem, CSR_HOW, type SystemFunctions } from "./wasm_system.ts";
 import { addInterpretTo, addRunTo, entryOf, fetchLookUp } from "./wasm_runtime.ts";
@@ -261,10 +261,6 @@ class Interpreter extends WasmHart implements Vocabulary<I64, I32> {
     f.unreachable();
   }
 
-  protected get context(): I64 {
-    return this.f.get(this.#context);
-  }
-
   // ------------------------------------------------------------ between instructions
 
   /** Finds the predecoded page of pc. */
@@ -423,7 +419,7 @@ class Interpreter extends WasmHart implements Vocabulary<I64, I32> {
   protected access(
     address: I64,
     size: AccessSize,
-    tag: number,
+    tag: typeof TLB.read | typeof TLB.write,
     aligned: boolean,
     direct: (host: () => I32) => void,
     { path, operand, more = [], result }: SlowAccess,
@@ -431,8 +427,8 @@ class Interpreter extends WasmHart implements Vocabulary<I64, I32> {
     const { f } = this;
     const done = f.openBlock();
     const tooHard = f.openBlock();
-    if (aligned) f.brIf(f.i32.eqz(this.isAligned(address, size)), tooHard);
-    const { hit, host } = this.lookUp(address, size, tag);
+    if (aligned) f.brIf(f.i32.eqz(isAligned(f, address, size)), tooHard);
+    const { hit, host } = lookUp(f, this.hart, f.get(this.#context), { address, size, tag });
     const at = f.temporary(TYPE.i32);
     f.if(f.likely(hit()), () => f.set(at, host()), () => {
       const { translateLoad, translateStore } = this.functions;

@@ -20,9 +20,6 @@ export abstract class WasmHart extends WasmValues {
   protected get hart(): I32 {
     return hartBlock(this.f, 0, this.only);
   }
-  /** The tag bits of the address space that data accesses see. */
-  protected abstract get context(): I64;
-
   /**
    * Emits an access of `size` bytes at `address`, which is held: `direct` where the TLB's tag serves it (and the
    * address is aligned, where `aligned` asks for it), else `slow`, or whatever the generator does instead.
@@ -92,25 +89,36 @@ export abstract class WasmHart extends WasmValues {
   }
 
   fence(): void {}
+}
 
-  /** The TLB entry of an address, and whether it serves the access; `address` must be held. */
-  protected lookUp(address: I64, size: number, tag: number): { entry: I32; hit: () => I32; host: () => I32 } {
-    const { f } = this;
-    const entry = f.keep(tableEntry(f, this.hart, address, TLB));
-    // The page of the last byte: an access that leaves its page misses.
-    const last = size > 1 ? f.i64.add(address, f.const64(size - 1)) : address;
-    const wanted = f.i64.or(f.i64.and(last, f.const64(-PAGE_BYTES)), this.context);
-    return {
-      entry,
-      hit: () => f.i64.eq(f.load64(entry, SLOT.tlb + tag), wanted),
-      host: () => f.i32.add(f.i32.wrap(address), f.load32(entry, SLOT.tlb + TLB.addend)),
-    };
-  }
+/** An access by its virtual address, which is held, and by the kind of tag that serves it. */
+export interface LookUp {
+  readonly address: I64;
+  readonly size: number;
+  readonly tag: typeof TLB.read | typeof TLB.write;
+}
 
-  protected isAligned(address: I64, size: number): I32 {
-    const { f } = this;
-    return f.i32.eqz(f.i32.and(f.i32.wrap(address), f.const32(size - 1)));
-  }
+/** The TLB's entry for an access, and whether it serves it in a context; the host address, if it does. */
+export function lookUp(
+  f: FunctionBuilder,
+  hart: I32,
+  context: I64,
+  { address, size, tag }: LookUp,
+): { entry: I32; hit: () => I32; host: () => I32 } {
+  const entry = f.keep(tableEntry(f, hart, address, TLB));
+  // The page of the last byte: an access that leaves its page misses.
+  const last = size > 1 ? f.i64.add(address, f.const64(size - 1)) : address;
+  const wanted = f.i64.or(f.i64.and(last, f.const64(-PAGE_BYTES)), context);
+  return {
+    entry,
+    hit: () => f.i64.eq(f.load64(entry, SLOT.tlb + tag), wanted),
+    host: () => f.i32.add(f.i32.wrap(address), f.load32(entry, SLOT.tlb + TLB.addend)),
+  };
+}
+
+/** Whether an address is a multiple of a size. */
+export function isAligned(f: FunctionBuilder, address: I64, size: number): I32 {
+  return f.i32.eqz(f.i32.and(f.i32.wrap(address), f.const32(size - 1)));
 }
 
 /**

@@ -1,6 +1,6 @@
 // The compiler: a region of hot code as one WebAssembly function, written by the instruction rows.
 
-import { ACCESS, type Access } from "../cause.ts";
+import { ACCESS } from "../cause.ts";
 import type { Decoded } from "../encoding.ts";
 import { INSTRUCTIONS } from "../instructions.ts";
 import { PAGE_BYTES, SLOT, TLB } from "../layout.ts";
@@ -15,6 +15,7 @@ import { MAX_DEPTH } from "../wasm_runtime.ts";
 import { CSR_DONE, CSR_HOW, csrHow, type SystemFunctions } from "../wasm_system.ts";
 import type { IntegerHelpers } from "../wasm_values.ts";
 import { exponentLimit, HostFloat } from "./host_float.ts";
+import { RegionPages, type Translators } from "./pages.ts";
 import { RegionRegisters, RegisterUse } from "./registers.ts";
 import { type Block, type BlockEnd, isFloatCsr, type Region, successors } from "./region.ts";
 import { analyse, type Structure, writeStructured } from "./structure.ts";
@@ -28,38 +29,19 @@ export interface QuickCode {
 }
 
 /** Functions that regions call. */
-export interface RegionImports {
+export interface RegionImports extends Translators {
   /** (index of the region, offset in the page) → nothing: tells that the code there is worth optimizing. */
   readonly optimize: Callee;
   /** See {@linkcode hartBlock}. */
   readonly only: number | undefined;
   readonly integers: IntegerHelpers;
   readonly floats: Readonly<Record<FpOp, Callee>>;
-  /** See {@linkcode MmuFunctions}. */
-  readonly translate: { readonly [A in Access]?: Callee };
-  readonly translateStack: Callee;
   /** Whether the host's multiply-add rounds once. */
   readonly fused: boolean;
   /** See {@linkcode addRunTo}. */
   readonly runTo: Callee;
   readonly system: Omit<SystemFunctions, "fencePage">;
 }
-
-/** The page last accessed through a base register: its virtual address, and what makes host addresses of its own. */
-interface Site {
-  readonly page: Local<typeof TYPE.i64>;
-  readonly addend: Local<typeof TYPE.i32>;
-}
-
-/** The stack pointer, by convention (unprivileged specification, table 3). */
-const SP = 2;
-/** What an instruction does to memory at rs1, by the name of its row; atomics that store count as stores. */
-function accessOf(name: string): Access | undefined {
-  if (/^(lb|lh|lw|ld|lbu|lhu|lwu|flw|fld|lr\.[wd])$/.test(name)) return ACCESS.load;
-  return /^(sb|sh|sw|sd|fsw|fsd|(sc|amo\w+)\.[wd])$/.test(name) ? ACCESS.store : undefined;
-}
-/** The same, by the index of its row. */
-const ACCESSES = INSTRUCTIONS.rows.map((row) => accessOf(row.name));
 
 /** Writes one region's function. It is also the vocabulary in which the rows write their code. */
 export class RegionCompiler extends WasmHart implements Vocabulary<I64, I32> {
@@ -74,8 +56,7 @@ export class RegionCompiler extends WasmHart implements Vocabulary<I64, I32> {
   #registers!: RegionRegisters;
   /** The registers whose locals are good at the end of each block, as bits. */
   readonly #knownAfter: bigint[] = [];
-  /** By access and base register. */
-  readonly #sites: Site[][] = [];
+  readonly #pages: RegionPages;
   /** Blocks that end with a call, and all blocks that control may come to behind it. */
   readonly #calls: { readonly call: number; readonly reaches: ReadonlySet<number> }[];
 
@@ -141,6 +122,7 @@ export class RegionCompiler extends WasmHart implements Vocabulary<I64, I32> {
     this.#stop = f.local(TYPE.i32);
     this.#where = f.local(TYPE.i32);
     this.#limit = f.local(TYPE.i32);
+    this.#pages = new RegionPages(f, () => this.hart, imports, !quick, () => this.#giveBack());
     this.#hostFloat = new HostFloat(f, () => f.get(this.#limit), imports.fused);
   }
 
@@ -165,7 +147,7 @@ export class RegionCompiler extends WasmHart implements Vocabulary<I64, I32> {
     f.set(this.#page, f.i64.and(f.get(this.#pc), f.const64(-PAGE_BYTES)));
     if (!this.#structure.loops.has(0)) this.#countTurn(this.#blocks[0].offset);
     this.#fill();
-    this.#forgetPages();
+    this.#pages.forget();
     f.release();
 
     this.#exit = f.openBlock();
@@ -193,7 +175,7 @@ export class RegionCompiler extends WasmHart implements Vocabulary<I64, I32> {
 
   // ------------------------------------------------------------ registers
 
-  /** Looks at all instructions: gives locals to registers and sites. Whether there are floating-point instructions. */
+  /** Looks at all instructions: gives locals to registers and pages. Whether there are floating-point instructions. */
   #survey(): boolean {
     let float = false;
     const use = new RegisterUse();
@@ -203,8 +185,7 @@ export class RegionCompiler extends WasmHart implements Vocabulary<I64, I32> {
         const encoding = INSTRUCTIONS.encodings[index];
         float ||= row.float === true || encoding.fields.has("csr") && isFloatCsr(fields.csr);
         this.#rounds ||= encoding.fields.has("rm");
-        const access = ACCESSES[index];
-        if (access !== undefined && (fields.rs1 !== SP || loops)) this.#nameSite(fields.rs1, access);
+        this.#pages.expect(index, fields.rs1, loops);
         use.count(encoding.fields, fields, loops);
       }
     });
@@ -373,7 +354,7 @@ export class RegionCompiler extends WasmHart implements Vocabulary<I64, I32> {
     const refused = this.#usesFloat ? f.i32.or(rest, f.i32.eqz(f.load32(this.hart, SLOT.fs))) : rest;
     f.if(f.unlikely(refused), () => f.return(f.i32.xor(f.get(this.#budget), f.const32(-1)), f.get(this.#pc)));
     this.#fill();
-    this.#forgetPages();
+    this.#pages.forget();
   }
 
   /** The virtual address of an offset in the page. */
@@ -406,16 +387,8 @@ export class RegionCompiler extends WasmHart implements Vocabulary<I64, I32> {
     this.f.set(this.#budget, this.f.i32.add(this.f.get(this.#budget), this.f.const32(steps)));
   }
 
-  // ------------------------------------------------------------ memory
+  // ------------------------------------------------------------ the vocabulary
 
-  protected get context(): I64 {
-    return this.f.load64(this.hart, SLOT.dataContext);
-  }
-
-  /**
-   * Each base register remembers the last page that was read, and written, through it. What the TLB can not serve is
-   * the interpreter's: devices, traps, page crossings.
-   */
   protected access(
     address: I64,
     size: AccessSize,
@@ -423,74 +396,9 @@ export class RegionCompiler extends WasmHart implements Vocabulary<I64, I32> {
     aligned: boolean,
     direct: (host: () => I32) => void,
   ): void {
-    const { f } = this;
     const access = tag === TLB.read ? ACCESS.load : ACCESS.store;
-    if (this.#fields.rs1 === SP && !this.#loops) return this.#accessStack(address, size, access, aligned, direct);
-    const { page, addend } = this.#site(this.#fields.rs1, access);
-    // The low bits take part: a misaligned access is looked up each time.
-    const elsewhere = f.i64.ne(f.i64.and(address, f.const64(-PAGE_BYTES | size - 1)), f.get(page));
-    f.if(f.unlikely(elsewhere), () => {
-      if (aligned) f.if(f.unlikely(f.i32.eqz(this.isAligned(address, size))), () => this.#giveBack());
-      const translate = () => {
-        const host = f.call<typeof TYPE.i32>(this.#imports.translate[access]!, this.hart, address, f.const32(size));
-        f.if(f.unlikely(f.i32.eqz(host)), () => this.#giveBack());
-        f.set(addend, f.i32.sub(host, f.i32.wrap(address)));
-      };
-      if (this.quick) {
-        translate();
-      } else {
-        const { entry, hit } = this.lookUp(address, size, tag);
-        f.if(f.likely(hit()), () => f.set(addend, f.load32(entry, SLOT.tlb + TLB.addend)), translate);
-      }
-      f.set(page, f.i64.and(address, f.const64(-PAGE_BYTES)));
-    });
-    direct(() => f.i32.add(f.i32.wrap(address), f.get(addend)));
+    direct(this.#pages.host({ base: this.#fields.rs1, loops: this.#loops, address, size, access, aligned }));
   }
-
-  /** An access by the stack pointer, whose page is known to all regions. */
-  #accessStack(
-    address: I64,
-    size: AccessSize,
-    access: typeof ACCESS.load | typeof ACCESS.store,
-    aligned: boolean,
-    direct: (host: () => I32) => void,
-  ): void {
-    const { f } = this;
-    const host = f.temporary(TYPE.i32);
-    const tag = f.i64.or(f.i64.and(address, f.const64(-PAGE_BYTES)), this.context);
-    f.set(host, f.i32.add(f.i32.wrap(address), f.load32(this.hart, SLOT.stackAddend)));
-    const other = f.i64.ne(tag, f.load64(this.hart, SLOT.stackTag));
-    // A misaligned access is looked up each time; its low bits must not meet those of the context.
-    const odd = f.i32.and(f.i32.wrap(address), f.const32(size - 1));
-    f.if(f.unlikely(size > 1 ? f.i32.or(other, odd) : other), () => {
-      if (aligned) f.if(f.unlikely(f.i32.eqz(this.isAligned(address, size))), () => this.#giveBack());
-      const stores = f.const32(Number(access === ACCESS.store));
-      const { translateStack } = this.#imports;
-      f.set(host, f.call<typeof TYPE.i32>(translateStack, this.hart, address, f.const32(size), stores));
-      f.if(f.unlikely(f.i32.eqz(f.get(host))), () => this.#giveBack());
-    });
-    direct(() => f.get(host));
-  }
-
-  /** The site of a base register; all are named before code is written, as the region's start must make them void. */
-  #site(base: number, access: Access): Site {
-    const site = this.#sites[access]?.[base];
-    if (!site) throw new Error(`x${base} was not named as the base of an access`);
-    return site;
-  }
-
-  #nameSite(base: number, access: Access): void {
-    const { f } = this;
-    (this.#sites[access] ??= [])[base] ??= { page: f.local(TYPE.i64), addend: f.local(TYPE.i32) };
-  }
-
-  /** Makes the sites of all registers that the region uses as a base, known to be of no page. */
-  #forgetPages(): void {
-    const { f } = this;
-    for (const { page } of this.#sites.flat()) if (page !== undefined) f.set(page, f.const64(-1));
-  }
-
-  // ------------------------------------------------------------ the vocabulary
 
   get rs1(): I64 {
     return this.#getX(this.#fields.rs1);
@@ -551,7 +459,7 @@ export class RegionCompiler extends WasmHart implements Vocabulary<I64, I32> {
     f.if(f.unlikely(f.i32.eqz(done)), () => this.#giveBack());
     this.setRd(f.load64(this.hart, SLOT.result));
     if (csr !== SSTATUS_NUMBER || csrHow(call, rs1) === CSR_HOW.read) return;
-    f.if(f.i32.and(done, f.const32(CSR_DONE.pages)), () => this.#forgetPages());
+    f.if(f.i32.and(done, f.const32(CSR_DONE.pages)), () => this.#pages.forget());
     this.#floatDirty = false;
     if (!this.#usesFloat) return;
     f.if(f.unlikely(f.i32.and(done, f.const32(CSR_DONE.floatOff))), () => {

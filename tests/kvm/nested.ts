@@ -8,6 +8,12 @@ import { exists, kvmCache, need, output, packageBehind, run, unpackPackage } fro
 
 const QEMU = "qemu-system-x86_64";
 const TOOLS = { [QEMU]: "qemu-system-x86", "dpkg-deb": "dpkg", "apt-get": "apt", xz: "xz-utils" };
+/**
+ * With a second processor the VM comes to a standstill now and then. Its kernel patches its own code, the scheduler's
+ * with every first and last VM of KVM's, by way of INT3; and QEMU before 8.1 loses a store into code that another
+ * processor's thread is just translating: then the VM runs into an INT3 for ever that is no longer there.
+ */
+const CPUS = 1;
 /** What the VM's kernel needs: KVM, and a way to the host's files. */
 const MODULES = ["kvm-amd", "virtio_pci", "9p", "9pnet_virtio"];
 const ROOT = fromFileUrl(new URL("../..", import.meta.url)).replace(/\/$/, "");
@@ -117,7 +123,7 @@ export async function runNested(command: string, { seconds, said }: NestedOption
   await Deno.writeTextFile(script, `${environment}\ncd ${ROOT}\n${command}\n`);
   const child = new Deno.Command(QEMU, {
     args: [
-      ...["-accel", "tcg,thread=multi", "-machine", "q35", "-cpu", "max,+svm", "-smp", "2", "-m", "3G"],
+      ...["-accel", "tcg", "-machine", "q35", "-cpu", "max,+svm", "-smp", `${CPUS}`, "-m", "3G"],
       ...["-nodefaults", "-display", "none", "-no-reboot", "-serial", "stdio"],
       ...["-kernel", kernel, "-initrd", initrd],
       ...["-append", `console=ttyS0 quiet mitigations=off tsc=reliable panic=-1 nested=${script}`],
@@ -149,15 +155,12 @@ export async function runNested(command: string, { seconds, said }: NestedOption
   const found = text.split(BEGIN)[1]?.split(END);
   const code = Number(found?.[1]?.split("\x1e")[0] ?? NaN);
   if (Number.isNaN(code)) {
-    throw new Stuck(
+    throw new Error(
       `The nested run did not end within ${seconds} s; it said last: ${JSON.stringify(text.slice(-500))}`,
     );
   }
   return { code, output: found![0].replaceAll("\r", "") };
 }
-
-/** The VM did not come to an end. */
-export class Stuck extends Error {}
 
 /** The command that runs tests there; `what` is files and options of `deno test`. The VM reaches no registry. */
 export function testCommand(what: string): string {

@@ -2,7 +2,7 @@
 
 import { assertEquals, assertMatch } from "@std/assert";
 import kvm from "../../plugins/kvm/engine.ts";
-import { type Ended, runNested, Stuck, testCommand } from "./nested.ts";
+import { runNested, testCommand } from "./nested.ts";
 import { output } from "./host.ts";
 
 const QEMU = "qemu-system-x86_64";
@@ -22,21 +22,6 @@ async function reason(): Promise<string | undefined> {
 const why = await reason();
 if (why) console.log(`skipped: ${why}`);
 
-/**
- * Runs a command in the VM. Now and then QEMU's emulation of SVM comes to a standstill, with its kernel's soft lockups:
- * such a run is made again; one that ends, however it does, is not.
- */
-async function run(command: string): Promise<Ended> {
-  for (let attempt = 1;; attempt++) {
-    try {
-      return await runNested(command, { seconds: 200 });
-    } catch (error) {
-      if (!(error instanceof Stuck) || attempt === 3) throw error;
-      console.log(`Once more: ${error.message}`);
-    }
-  }
-}
-
 Deno.test({
   name: "kvm: the engine works on a KVM in software",
   ignore: why !== undefined,
@@ -48,7 +33,7 @@ Deno.test({
         "--filter '/kvm: [^L]|^engine kvm|mounts its root/' tests/kvm/machine_test.ts tests/kvm/engine_suite_test.ts tests/kvm/linux_test.ts",
       ),
     ].join(" && ");
-    const { code, output } = await run(command);
+    const { code, output } = await runNested(command, { seconds: 600 });
     if (code !== 0) console.log(output);
     assertEquals(code, 0);
     assertMatch(output, /^kvm +x86_64: usable: needs --allow-ffi, which ends Deno's sandbox$/m);

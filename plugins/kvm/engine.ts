@@ -330,6 +330,7 @@ class KvmEngine implements Engine {
   }
 
   load(state: Plain): void {
+    for (const { mailbox } of this.#vcpus) mailbox.renew();
     loadState(this.#libc, this.#vm.fd, this.#vcpus.map(({ fd }) => fd), state);
   }
 

@@ -117,7 +117,7 @@ export class Mailbox {
     this.#words[WORD.ERRNO] = errno;
   }
 
-  /** The vCPU's file, and the address of what KVM_RUN shares. A new vCPU has a new generation. */
+  /** The vCPU's file, and the address of what KVM_RUN shares. A vCPU that begins anew has a new generation. */
   get vcpu(): { generation: number; fd: number; run: bigint } {
     const words = this.#words;
     const run = BigInt(words[WORD.RUN_HIGH] >>> 0) << 32n | BigInt(words[WORD.RUN_LOW] >>> 0);
@@ -127,10 +127,15 @@ export class Mailbox {
   /** To be called while the Worker is stopped. */
   attach(fd: number, run: bigint): void {
     const words = this.#words;
-    words[WORD.GENERATION]++;
     words[WORD.FD] = fd;
     words[WORD.RUN_LOW] = Number(BigInt.asIntN(32, run));
     words[WORD.RUN_HIGH] = Number(BigInt.asIntN(32, run >> 32n));
+    this.renew();
+  }
+
+  /** The vCPU begins anew, even where it could not go on. To be called while the Worker is stopped. */
+  renew(): void {
+    this.#words[WORD.GENERATION]++;
   }
 
   // ---------------------------------------------------------------- the Worker's side

@@ -155,6 +155,7 @@ export class Vcpu implements Hart {
     if (!(MODES as readonly string[]).includes(mode)) {
       throw new RangeError(`Cannot start vCPU ${this.#start.vcpu}: wanted a mode of ${MODES.join(", ")}, got ${mode}`);
     }
+    this.mailbox.renew();
     this.registers.start(mode as Mode, pc, registers);
     this.#setMpState(MP_STATE.RUNNABLE);
     this.#stopped = false;

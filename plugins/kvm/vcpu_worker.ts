@@ -42,6 +42,8 @@ class Runner {
   #run = new DataView(new ArrayBuffer(0));
   /** KVM has an access to finish, which happens at the next KVM_RUN. */
   #owed = false;
+  /** Why the vCPU can not go on by itself. A pause may come before the machine's thread has seen it. */
+  #end: number | undefined;
 
   constructor(start: WorkerStart) {
     this.#start = start;
@@ -65,7 +67,10 @@ class Runner {
         default:
           this.#attach();
           mailbox.state = STATE.RUNNING;
-          while (mailbox.command === COMMAND.RUN) this.#step();
+          while (mailbox.command === COMMAND.RUN && this.#end === undefined) this.#step();
+          if (this.#end === undefined) break;
+          this.#tell(this.#end);
+          mailbox.waitWhile(COMMAND.RUN);
       }
     }
   }
@@ -78,6 +83,7 @@ class Runner {
     this.#fd = fd;
     this.#run = new DataView(bufferAt(run, this.#start.runSize));
     this.#owed = false;
+    this.#end = undefined;
   }
 
   /** Lets KVM finish the access that was answered, and runs nothing else. */
@@ -162,11 +168,9 @@ class Runner {
     return fixUp(this.#libc, this.#fd, run, new Registers(this.#libc, this.#fd), this.#start.ram);
   }
 
-  /** The vCPU can not go on by itself. */
   #stuck(state: number, errno = 0): void {
     this.#mailbox.errno = errno;
-    this.#tell(state);
-    this.#mailbox.waitWhile(COMMAND.RUN);
+    this.#end = state;
   }
 
   #tell(state: number): void {

@@ -43,8 +43,12 @@ testEngine("kvm", ignore, {
   start,
 });
 
-/** An engine of its own for a test; `write` gets what comes to the bus. */
-async function withEngine(write: (at: number, value: number) => void, work: (engine: Engine) => Promise<void>) {
+/** An engine of its own for a test; `write` gets what comes to the bus, `power` what the guest asks for. */
+async function withEngine(
+  write: (at: number, value: number) => void,
+  work: (engine: Engine) => Promise<void>,
+  power: (what: string) => void = () => {},
+) {
   const engine = await kvm.open({
     config: kvm.config.parse({}, "engine"),
     ram: { base: 0, size: RAM.SIZE, shared: false },
@@ -54,7 +58,7 @@ async function withEngine(write: (at: number, value: number) => void, work: (eng
     timebase: 1,
     deterministic: false,
     console: () => {},
-    power: () => {},
+    power,
   });
   try {
     await work(engine);
@@ -106,6 +110,22 @@ Deno.test({
       while (performance.now() < end);
       assert(counter.getUint32(0, true) - before <= 1);
     });
+  },
+});
+
+Deno.test({
+  name: "engine kvm tells of a guest's triple fault after a pause that came first",
+  ignore,
+  async fn() {
+    const asked: string[] = [];
+    await withEngine(() => {}, async (engine) => {
+      start(engine, 0, await assemble("lidt [rdi]\nint 3", CODE), RAM.COUNTER);
+      await engine.run(0, 0);
+      while (engine.stats!().exits === 0) await new Promise((resolve) => setTimeout(resolve, 1));
+      await engine.pause!();
+      while (asked.length === 0) assertEquals(await engine.run(0, 1e6), { reason: "budget" });
+      assertEquals(asked, ["reset"]);
+    }, (what) => void asked.push(what));
   },
 });
 

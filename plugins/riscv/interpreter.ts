@@ -356,8 +356,8 @@ class Interpreter extends WasmHart implements Vocabulary<I64, I32> {
     const made = f.i32.sub(before, f.get(this.#budget));
     this.#addTo(SLOT.compiledSteps, f.i64.extendUnsigned(made));
     this.#addTo(SLOT.compiledRuns, f.const64(1));
-    f.brIf(f.i32.geS(left as I32, f.const32(0)), this.#goto);
-    // Where steps were made, the same address need not be the same code.
+    // No step is made where the region refuses, or calls are too deep. Where some were made, the same address need not be
+    // the same code.
     f.brIf(f.i32.or(made, f.i32.eqz(f.get(this.#budget))), this.#goto);
     f.set(this.#budget, f.i32.sub(f.get(this.#budget), f.const32(1)));
     this.#execute(f.load64(f.i32.shl(index, f.const32(3)), this.options.originalsOffset));

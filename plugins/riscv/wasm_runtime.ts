@@ -90,7 +90,7 @@ export function addInterpretTo(module: ModuleBuilder, interpreter: Callee, only:
   const pc = f.get(f.param<typeof TYPE.i64>(3));
   const address = f.get(f.param<typeof TYPE.i64>(4));
   const deeper = f.keep(f.i32.add(depth, f.const32(INTERPRETER_DEPTH)));
-  f.if(f.i32.gtU(deeper, f.const32(MAX_DEPTH)), () => f.return(budget, pc));
+  f.if(f.i32.geU(deeper, f.const32(MAX_DEPTH)), () => f.return(budget, pc));
   f.store("i64", hart, pc, SLOT.pc);
   f.store("i32", hart, budget, SLOT.budget);
   const mappings = f.keep(f.load32(hart, SLOT.mappings));

@@ -62,3 +62,28 @@ Deno.test("a caller does not go on where the call has put other code at its addr
     assertEquals([guest.get("a0"), guest.engine.idle], [sum, true]);
   }
 });
+
+Deno.test("a recursion of compiled and interpreted functions ends, wherever the host's stack is used up", () => {
+  // Each k moves the depth of calls at which that is by one; an interpreter between counts for several.
+  const kinds = 12;
+  const [levels, rounds] = [40, 6];
+  const guest = new Guest(
+    `
+        li s3, ${rounds}
+    round: li s2, ${kinds - 1}
+    outer: mv a0, s2; li a1, ${levels}; jal rec; addi s2, s2, -1; bgez s2, outer
+        addi s3, s3, -1; bnez s3, round
+        wfi
+    rec: addi sp, sp, -16; sd ra, 0(sp); addi a4, a4, 1
+        beqz a0, mixed
+        addi a0, a0, -1; jal rec; j out
+    mixed: beqz a1, out
+        addi a1, a1, -1; jal cold
+    out: ld ra, 0(sp); addi sp, sp, 16; ret
+    cold: csrr t0, mcycle; addi sp, sp, -16; sd ra, 0(sp); jal rec; ld ra, 0(sp); addi sp, sp, 16; ret`,
+    { config: { threshold: 4 }, registers: { sp: BigInt(RAM_BASE + 0x8000) } },
+  );
+  while (!guest.engine.idle) guest.run(5000);
+  const calls = rounds * Array.from({ length: kinds }, (_, k) => k + 1 + levels).reduce((sum, n) => sum + n);
+  assertEquals(guest.get("a4"), BigInt(calls));
+});

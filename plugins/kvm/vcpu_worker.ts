@@ -168,6 +168,7 @@ class Runner {
     return fixUp(this.#libc, this.#fd, run, new Registers(this.#libc, this.#fd), this.#start.ram);
   }
 
+  /** The vCPU can not go on by itself. */
   #stuck(state: number, errno = 0): void {
     this.#mailbox.errno = errno;
     this.#end = state;

@@ -20,6 +20,7 @@ export abstract class WasmHart extends WasmValues {
   protected get hart(): I32 {
     return hartBlock(this.f, 0, this.only);
   }
+
   /**
    * Emits an access of `size` bytes at `address`, which is held: `direct` where the TLB's tag serves it (and the
    * address is aligned, where `aligned` asks for it), else `slow`, or whatever the generator does instead.

@@ -20,8 +20,9 @@ export interface Bench {
   readonly wants: (row: Row) => boolean;
 }
 
-/** The kernel's self-tests of ciphers would go on behind the prompt. */
+/** Has the kernel leave out the self-tests of its ciphers, which go on behind the prompt. */
 export const NO_SELF_TESTS = "cryptomgr.notests";
+/** The command line of guests that run programs. */
 export const CONSOLE = `console=ttyS0 quiet ${NO_SELF_TESTS}`;
 
 /** Seconds, by the host's clock, that a guest's command takes. */

@@ -4,7 +4,7 @@ import type { EngineBus } from "../../core/plugin.ts";
 import { ACCESS, type Access, ACCESS_FAULT, CAUSE } from "./cause.ts";
 import type { CodeCache } from "./code.ts";
 import type { RiscvHart } from "./hart.ts";
-import { type SlowPaths, STATUS, SYSTEM_CALLS } from "./interpreter.ts";
+import { type SlowPaths, STATUS, SYSTEM_CALLS } from "./slow_path_contract.ts";
 import { HART_BYTES, PAGE_BYTES, SLOT } from "./layout.ts";
 import type { EngineMemory } from "./memory.ts";
 import { executeSystem } from "./system.ts";

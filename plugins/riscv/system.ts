@@ -3,7 +3,7 @@
 import { ACCESS, CAUSE, MODE, STATUS } from "./cause.ts";
 import { COUNTER, CSRS, SSTATUS, SSTATUS_NUMBER, STORED_BY_NUMBER, TIME_NUMBER, UXL } from "./csrs.ts";
 import type { RiscvHart } from "./hart.ts";
-import { STATUS as GO } from "./interpreter.ts";
+import { STATUS as GO } from "./slow_path_contract.ts";
 import { SINK, SLOT } from "./layout.ts";
 import type { SystemCall } from "./vocabulary.ts";
 

@@ -18,27 +18,51 @@ export interface EngineChoice {
   readonly base?: string;
 }
 
-/** The engine to use for a machine whose description says {@linkcode AUTO}. */
+/**
+ * The engine to use for a machine whose description says {@linkcode AUTO}. Throws an `Error` where the guest is plainly
+ * for one that can not be used here.
+ */
 export async function chooseEngine(description: CheckedDescription, choice: EngineChoice): Promise<PluginUse> {
-  const { engines } = choice;
+  const { registry, engines, plugins, base } = choice;
+  const refused: { engine: EngineDefinition; why: string }[] = [];
   for (const use of engines.slice(0, -1)) {
-    if (await isFit(use, description, choice)) return { use };
+    const engine = await registry.find("engine", use, { path: "machine.engine", plugins, base });
+    const why = await reason(engine, description);
+    if (why !== undefined) refused.push({ engine, why });
+    else if (await isForGuest(engine, description, choice)) return { use };
+  }
+  // The last engine would say of such a guest only that it is another's.
+  for (const { engine, why } of refused) {
+    if (isFetched(description, choice) || !await isForGuest(engine, description, choice)) continue;
+    throw new Error(
+      `Cannot run the guest: it is for ${engine.architectures.join(", ")}, and the engine ${engine.name} can not be ` +
+        `used here: ${why}`,
+    );
   }
   return { use: engines[engines.length - 1] };
 }
 
-async function isFit(use: string, description: CheckedDescription, choice: EngineChoice): Promise<boolean> {
-  const { registry, plugins, base } = choice;
-  const place = { path: "machine.engine", plugins, base };
-  const engine = await registry.find("engine", use, place);
-  // Under the instruction clock an engine has to count.
-  if (description.clock === "instructions" && !engine.counts) return false;
-  // A kernel is looked at only where that decides something.
-  return (await engine.probe()).usable && await forGuest(engine, description, choice);
+/** Why an engine can not be used, if it can not. */
+async function reason(engine: EngineDefinition, { clock }: CheckedDescription): Promise<string | undefined> {
+  if (clock === "instructions" && !engine.counts) {
+    return `it does not count instructions, as the clock "${clock}" wants`;
+  }
+  const found = await engine.probe();
+  return found.usable ? undefined : found.why;
+}
+
+/** Whether to look at the kernel takes more than to open a file. */
+function isFetched({ boot: { kernel } }: CheckedDescription, { host, base }: EngineChoice): boolean {
+  if (typeof kernel !== "string") return false;
+  try {
+    return !host.resolve(kernel, base).startsWith("file:");
+  } catch {
+    return false; // it is told where the kernel is booted
+  }
 }
 
 /** Whether the board, or else the kernel, is for the engine's architecture. */
-async function forGuest(
+async function isForGuest(
   engine: EngineDefinition,
   { board: named, boot: files }: CheckedDescription,
   { registry, host, plugins, base }: EngineChoice,

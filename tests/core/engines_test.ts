@@ -43,7 +43,9 @@ function world({ usable = true, counts = false } = {}) {
       resolve: (location) => location,
       openFile: (location) => {
         asked.push(location);
-        return location === "seven" ? Promise.resolve(bytesFile(Uint8Array.of(7))) : Promise.reject(new Error("no"));
+        return location.endsWith("seven")
+          ? Promise.resolve(bytesFile(Uint8Array.of(7)))
+          : Promise.reject(new Error("no"));
       },
     },
     engines: ["fast", "script"],
@@ -61,8 +63,16 @@ Deno.test("the better engine is chosen where it works and the kernel is for it",
   assertEquals(await choose({ boot: { kernel: Uint8Array.of(8) } }), "script");
   assertEquals(await choose({ boot: { kernel: "missing" } }), "script");
   assertEquals(await choose({}), "script");
-  const broken = world({ usable: false });
-  assertEquals(await broken.choose({ boot: { kernel: Uint8Array.of(7) } }), "script");
+});
+
+Deno.test("a guest that is plainly for an engine that does not work is refused with the reason", async () => {
+  const { choose } = world({ usable: false });
+  const why = "Cannot run the guest: it is for seven, and the engine fast can not be used here: it is broken";
+  await assertRejects(() => choose({ boot: { kernel: Uint8Array.of(7) } }), Error, why);
+  await assertRejects(() => choose({ boot: { kernel: "file:///seven" } }), Error, why);
+  await assertRejects(() => choose({ board: "board_seven" }), Error, why);
+  assertEquals(await choose({ boot: { kernel: Uint8Array.of(8) } }), "script");
+  assertEquals(await choose({ board: "plain", boot: { kernel: Uint8Array.of(7) } }), "script");
 });
 
 Deno.test("a board that is named decides, whatever the kernel", async () => {
@@ -74,11 +84,16 @@ Deno.test("a board that is named decides, whatever the kernel", async () => {
 
 Deno.test("the instruction clock wants an engine that counts", async () => {
   const description = { clock: "instructions", boot: { kernel: Uint8Array.of(7) } } as const;
-  assertEquals(await world().choose(description), "script");
+  await assertRejects(
+    () => world().choose(description),
+    Error,
+    "the engine fast can not be used here: it does not count",
+  );
+  assertEquals(await world().choose({ ...description, boot: { kernel: Uint8Array.of(8) } }), "script");
   assertEquals(await world({ counts: true }).choose(description), "fast");
 });
 
-Deno.test("a kernel is not read where the better engine does not work", async () => {
+Deno.test("a kernel is not fetched where the better engine does not work", async () => {
   const { choose, asked } = world({ usable: false });
   assertEquals(await choose({ boot: { kernel: "seven" } }), "script");
   assertEquals(asked, ["probe"]);

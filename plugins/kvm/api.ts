@@ -14,6 +14,7 @@ const iowr = (nr: number, size: number): number => (3 << 30 | size << 16 | TYPE 
 export const KVM = {
   GET_API_VERSION: io(0x00),
   CREATE_VM: io(0x01),
+  GET_MSR_INDEX_LIST: iowr(0x02, 4),
   CHECK_EXTENSION: io(0x03),
   GET_VCPU_MMAP_SIZE: io(0x04),
   GET_SUPPORTED_CPUID: iowr(0x05, 8),
@@ -27,6 +28,8 @@ export const KVM = {
   SET_IRQCHIP: ior(0x63, 520),
   IRQFD: iow(0x76, 32),
   CREATE_PIT2: iow(0x77, 64),
+  SET_CLOCK: iow(0x7b, 48),
+  GET_CLOCK: ior(0x7c, 48),
   IOEVENTFD: iow(0x79, 64),
   RUN: io(0x80),
   GET_REGS: ior(0x81, 144),
@@ -65,10 +68,13 @@ export const CAPABILITIES = {
   KVM_CAP_IOEVENTFD: 36,
   KVM_CAP_SET_IDENTITY_MAP_ADDR: 37,
   KVM_CAP_VCPU_EVENTS: 41,
+  KVM_CAP_IRQFD_RESAMPLE: 82,
+  KVM_CAP_XCRS: 56,
   KVM_CAP_IMMEDIATE_EXIT: 136,
 } as const;
-/** Extended control registers, where the processor has them. */
-export const KVM_CAP_XCRS = 56;
+
+/** A capability that is made use of where it is there. */
+export const CAP_TSC_DEADLINE_TIMER = 72;
 
 /** Why KVM_RUN came back. */
 export const EXIT = {
@@ -110,19 +116,25 @@ export const IO_OUT = 1;
 export const MEM_LOG_DIRTY_PAGES = 1;
 export const IOEVENTFD_DATAMATCH = 1;
 export const IOEVENTFD_PIO = 2;
+export const IRQFD_RESAMPLE = 2;
 export const PIT_SPEAKER_DUMMY = 1;
 export const MP_STATE = { RUNNABLE: 0, UNINITIALIZED: 1, HALTED: 3 } as const;
 
-/**
- * The model-specific registers that belong to a vCPU's state and that every KVM for x86-64 has. Not the time-stamp
- * counter, which is the host's: it goes on while a machine is paused.
- */
+const range = (first: number, count: number): number[] => Array.from({ length: count }, (_, i) => first + i);
+
+/** The model-specific registers that belong to a vCPU's state and that every KVM for x86-64 has. */
 export const MSRS: readonly number[] = [
   0x174, // IA32_SYSENTER_CS, _ESP, _EIP
   0x175,
   0x176,
   0x1a0, // IA32_MISC_ENABLE
   0x277, // IA32_PAT
+  ...range(0x200, 16), // IA32_MTRR_PHYSBASE0 to _PHYSMASK7
+  0x250, // IA32_MTRR_FIX64K_00000, FIX16K_80000, FIX16K_A0000, FIX4K_C0000 to _F8000
+  0x258,
+  0x259,
+  ...range(0x268, 8),
+  0x2ff, // IA32_MTRR_DEF_TYPE
   0xc000_0081, // IA32_STAR, LSTAR, CSTAR, FMASK
   0xc000_0082,
   0xc000_0083,
@@ -130,3 +142,13 @@ export const MSRS: readonly number[] = [
   0xc000_0102, // IA32_KERNEL_GS_BASE
   0xc000_0103, // IA32_TSC_AUX
 ];
+/** More of them, where KVM lists them. */
+export const LISTED_MSRS: readonly number[] = [
+  0x3b, // IA32_TSC_ADJUST
+  0x48, // IA32_SPEC_CTRL
+  0xda0, // IA32_XSS
+  ...range(0x4b56_4d00, 6), // KVM's own: clocks, page faults, steal time, ends of interrupts, polling
+];
+/** IA32_TIME_STAMP_COUNTER and IA32_TSC_DEADLINE, the local APIC's time by that counter. */
+export const MSR_TSC = 0x10;
+export const MSR_TSC_DEADLINE = 0x6e0;

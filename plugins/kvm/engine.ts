@@ -15,7 +15,7 @@ import {
 } from "../../core/plugin.ts";
 import { integer, object, optional } from "../../core/schema.ts";
 import { askForHugePages } from "../huge_pages.ts";
-import { KVM } from "./api.ts";
+import { CAP_TSC_DEADLINE_TIMER, KVM } from "./api.ts";
 import { type Leaf, leavesOf, supportedLeaves } from "./cpuid.ts";
 import { describeExit } from "./exits.ts";
 import { maskForPvm, PVM_MODES, PVM_PATH, PVM_WORDS } from "./fixups.ts";
@@ -23,7 +23,7 @@ import { addressOf, Libc } from "./libc.ts";
 import { Mailbox, mailboxBytes, STATE, Watch } from "./mailbox.ts";
 import { DEVICE, probe } from "./probe.ts";
 import { MODES } from "./registers.ts";
-import { loadState, saveState } from "./state.ts";
+import { type Clocks, loadState, readClocks, saveState, type Stateful, stateMsrs } from "./state.ts";
 import { Vcpu } from "./vcpu.ts";
 import { type HostRam, type Notification, Vm } from "./vm.ts";
 import { Waiting } from "./waiting.ts";
@@ -41,13 +41,16 @@ export interface KvmConfig {
 const WASM_PAGE = 65536;
 /** Inputs of the in-kernel interrupt controllers. */
 const INPUTS = 24;
-const CAP_TSC_DEADLINE_TIMER = 72;
 /** After the last access the thread stays blocked for so long, ready at once for the next, before others get it. */
 const LINGER: Nanos = 100_000;
 /** The longest that a run keeps the thread. */
 const SLICE: Nanos = 1_000_000;
 /** How often a vCPU looks for an answer in a microsecond, roughly. */
 const LOOKS = 100;
+
+/** Tokens of the files that the machine's thread listens to. */
+const RESAMPLED = 1;
+const FIRST_NOTIFICATION = 2;
 
 const BUDGET: Exit = { reason: "budget" };
 
@@ -65,7 +68,9 @@ class KvmEngine implements Engine {
   readonly retired = 0;
   readonly controller: NonNullable<Engine["controller"]>;
   readonly #context: EngineContext<KvmConfig>;
-  readonly #libc = new Libc();
+  readonly #libc = Libc.get();
+  /** What was opened; it is given back in the opposite order. */
+  readonly #opened: DisposableStack;
   readonly #kvm: number;
   readonly #pvm: boolean;
   readonly #hostRam: HostRam;
@@ -75,11 +80,18 @@ class KvmEngine implements Engine {
   readonly #spin: Nanos;
   /** The eventfds of the interrupt inputs in use. */
   readonly #inputs = new Map<number, number>();
-  /** By token, less one. */
+  /** The eventfds of the inputs whose lines are up. */
+  readonly #raised = new Set<number>();
+  /** Signalled when the guest has done with an interrupt. */
+  readonly #resampled: number;
+  /** By token. */
   #notifications: Notification[] = [];
   /** Eventfds that a reset has left without a register. */
   #spare: number[] = [];
   #vm: Vm;
+  /** When the vCPUs stopped last: the state that is saved is that of then. */
+  #clocks!: Clocks;
+  readonly #msrs: readonly number[];
   #kicked = false;
   #woken = Promise.withResolvers<void>();
 
@@ -87,7 +99,9 @@ class KvmEngine implements Engine {
     const { base, size, shared } = context.ram;
     this.#context = context;
     const libc = this.#libc;
+    using opened = new DisposableStack();
     this.#kvm = libc.open(DEVICE);
+    opened.defer(() => libc.close(this.#kvm));
     this.#pvm = libc.exists(PVM_PATH);
     const pages = Math.ceil(size / WASM_PAGE);
     const memory = new WebAssembly.Memory({ initial: pages, maximum: pages, shared });
@@ -102,7 +116,9 @@ class KvmEngine implements Engine {
     };
 
     const mailboxes = new SharedArrayBuffer(mailboxBytes(context.harts));
-    this.#waiting = new Waiting(libc, new Watch(mailboxes));
+    this.#waiting = opened.adopt(new Waiting(libc, new Watch(mailboxes)), (waiting) => waiting.close());
+    this.#resampled = opened.adopt(libc.eventfd(), (fd) => libc.close(fd));
+    this.#waiting.add(this.#resampled, RESAMPLED);
     const start: Omit<WorkerStart, "vcpu"> = {
       mailboxes,
       doorbell: this.#waiting.doorbell,
@@ -113,6 +129,7 @@ class KvmEngine implements Engine {
       pvm: this.#pvm,
       looks: context.config.spin * LOOKS,
     };
+    this.#msrs = stateMsrs(libc, this.#kvm);
     const supported = supportedLeaves(libc, this.#kvm);
     const leaves = this.#pvm ? maskForPvm(supported) : supported;
     const deadline = !this.#pvm &&
@@ -120,18 +137,14 @@ class KvmEngine implements Engine {
     const ids = Array.from({ length: context.harts }, (_, id) => id);
     this.#leaves = ids.map((id) => leavesOf(id, context.harts, leaves, deadline));
     this.#vm = new Vm(libc, this.#kvm, this.#hostRam);
-    this.#vcpus = ids.map((vcpu) => new Vcpu(libc, { ...start, vcpu }, () => this.#wake()));
+    opened.defer(() => this.#vm.close());
+    this.#vcpus = ids.map((vcpu) =>
+      opened.adopt(new Vcpu(libc, { ...start, vcpu }, () => this.#woken.resolve()), (vcpu) => vcpu.close())
+    );
     this.harts = this.#vcpus;
-    try {
-      this.#attach();
-    } catch (error) {
-      // What dispose would do at leisure.
-      for (const vcpu of this.#vcpus) vcpu.abandon();
-      this.#vm.close();
-      libc.close(this.#kvm);
-      throw error;
-    }
+    this.#attach();
     this.controller = { inputs: INPUTS, set: (input, level) => this.#setInput(input, level) };
+    this.#opened = opened.move();
   }
 
   // ---------------------------------------------------------------- running
@@ -181,6 +194,8 @@ class KvmEngine implements Engine {
       const time = now();
       // The last part is waited for exactly, by the next run.
       if (until - time < SLICE) break;
+      // Anew for each wait: a promise keeps what has waited for it.
+      this.#woken = Promise.withResolvers();
       await Promise.race([this.#waiting.wait(time, until - time), this.#woken.promise]);
       if (this.#notified()) break;
     }
@@ -237,11 +252,16 @@ class KvmEngine implements Engine {
     mailbox.reply(0);
   }
 
-  /** Does the stores that came as signals; whether anything has signalled. */
+  /** Does the stores that came as signals, and raises again what is up; whether anything has signalled. */
   #notified(): boolean {
     const tokens = this.#waiting.ready();
     for (const token of tokens) {
-      const { fd, at, value, width } = this.#notifications[token - 1];
+      if (token === RESAMPLED) {
+        this.#libc.takeSignal(this.#resampled);
+        for (const fd of this.#raised) this.#libc.signal(fd);
+        continue;
+      }
+      const { fd, at, value, width } = this.#notifications[token - FIRST_NOTIFICATION];
       if (this.#libc.takeSignal(fd)) this.#context.bus.write(at, value, width);
     }
     return tokens.length > 0;
@@ -249,12 +269,7 @@ class KvmEngine implements Engine {
 
   kick(): void {
     this.#kicked = true;
-    this.#wake();
-  }
-
-  #wake(): void {
     this.#woken.resolve();
-    this.#woken = Promise.withResolvers();
   }
 
   async pause(): Promise<void> {
@@ -268,6 +283,7 @@ class KvmEngine implements Engine {
     }
     // Notifications that the guest made before it stopped are not to be lost.
     this.#notified();
+    this.#clocks = readClocks(this.#libc, this.#stateful);
     await this.#waiting.settle();
   }
 
@@ -278,24 +294,30 @@ class KvmEngine implements Engine {
     const port = ports !== undefined && at >= ports;
     for (const value of values) {
       const spare = this.#spare.pop();
-      const fd = spare ?? this.#libc.eventfd();
+      const fd = spare ?? this.#eventfd();
       const notification = { at: port ? at - ports : at, port, width, value, fd };
       this.#vm.connectNotification(notification);
-      this.#notifications.push({ ...notification, at });
+      const token = FIRST_NOTIFICATION + this.#notifications.push({ ...notification, at }) - 1;
       // An eventfd keeps its token over resets.
-      if (spare === undefined) this.#waiting.add(fd, this.#notifications.length);
+      if (spare === undefined) this.#waiting.add(fd, token);
     }
   }
 
   #setInput(input: number, level: boolean): void {
     let fd = this.#inputs.get(input);
     if (fd === undefined) {
-      fd = this.#libc.eventfd();
+      fd = this.#eventfd();
       this.#inputs.set(input, fd);
-      this.#vm.connectInterrupt(input, fd);
+      this.#vm.connectInterrupt(input, fd, this.#resampled);
     }
-    // The inputs take edges: what a line does when it falls is nobody's business.
-    if (level) this.#libc.signal(fd);
+    // KVM itself lowers an input, when the guest has done with the interrupt.
+    if (!level) return void this.#raised.delete(fd);
+    this.#raised.add(fd);
+    this.#libc.signal(fd);
+  }
+
+  #eventfd(): number {
+    return this.#opened.adopt(this.#libc.eventfd(), (fd) => this.#libc.close(fd));
   }
 
   invalidate(): void {}
@@ -313,8 +335,9 @@ class KvmEngine implements Engine {
     this.#vm = new Vm(this.#libc, this.#kvm, this.#hostRam);
     for (const [gsi, fd] of this.#inputs) {
       this.#libc.takeSignal(fd);
-      this.#vm.connectInterrupt(gsi, fd);
+      this.#vm.connectInterrupt(gsi, fd, this.#resampled);
     }
+    this.#raised.clear();
     this.#spare = this.#notifications.map(({ fd }) => fd).reverse();
     this.#notifications = [];
     for (const fd of this.#spare) this.#libc.takeSignal(fd);
@@ -323,15 +346,20 @@ class KvmEngine implements Engine {
 
   #attach(): void {
     this.#vcpus.forEach((vcpu, id) => vcpu.attach(this.#vm, this.#leaves[id]));
+    this.#clocks = readClocks(this.#libc, this.#stateful);
+  }
+
+  get #stateful(): Stateful {
+    return { vm: this.#vm.fd, vcpus: this.#vcpus.map(({ fd }) => fd), msrs: this.#msrs };
   }
 
   save(): Plain {
-    return saveState(this.#libc, this.#vm.fd, this.#vcpus.map(({ fd }) => fd));
+    return saveState(this.#libc, this.#stateful, this.#clocks);
   }
 
   load(state: Plain): void {
     for (const { mailbox } of this.#vcpus) mailbox.renew();
-    loadState(this.#libc, this.#vm.fd, this.#vcpus.map(({ fd }) => fd), state);
+    this.#clocks = loadState(this.#libc, this.#stateful, state);
   }
 
   stats(): Record<string, number> {
@@ -341,12 +369,9 @@ class KvmEngine implements Engine {
 
   async dispose(): Promise<void> {
     await this.pause();
-    await Promise.all(this.#vcpus.map((vcpu) => vcpu.dispose()));
-    this.#vm.close();
-    await this.#waiting.dispose();
-    for (const fd of this.#inputs.values()) this.#libc.close(fd);
-    for (const fd of [...this.#spare, ...this.#notifications.map(({ fd }) => fd)]) this.#libc.close(fd);
-    this.#libc.close(this.#kvm);
+    await Promise.all(this.#vcpus.map((vcpu) => vcpu.end()));
+    await this.#waiting.settle();
+    this.#opened.dispose();
   }
 }
 

@@ -1,6 +1,7 @@
 // What an exit that nobody handles says of itself: the reason, the instruction's bytes, the registers.
 
 import { EMULATION_HAS_BYTES, EXIT, SUBERROR } from "./api.ts";
+import { errorName, SystemError } from "./libc.ts";
 import type { Registers } from "./registers.ts";
 import type { kvm_run, Struct } from "./structures.ts";
 import type { HostRam } from "./vm.ts";
@@ -22,6 +23,8 @@ function detail(run: Run): string {
       const suberror = run.get("internal_suberror");
       return `, suberror ${suberror} (${SUBERROR[suberror - 1] ?? "unknown"})`;
     }
+    case EXIT.SYSTEM_EVENT:
+      return `, event ${run.get("system_event_type")}`;
     default:
       return "";
   }
@@ -35,12 +38,31 @@ export function failedBytes(run: Run): Uint8Array | undefined {
   return Uint8Array.from({ length }, (_, i) => run.get("emulation_failure_insn_bytes", i));
 }
 
+/** What `tell` says; where KVM refuses even that, why. */
+function orWhyNot(what: string, tell: () => string): string {
+  try {
+    return tell();
+  } catch (error) {
+    if (!(error instanceof SystemError)) throw error;
+    return `${what} unknown (${error.message})`;
+  }
+}
+
 /** One sentence for the host. The vCPU must not run. */
-export function describeExit(vcpu: number, errno: number, run: Run, registers: Registers, ram: HostRam): string {
-  const bytes = failedBytes(run) ?? registers.instruction(ram);
-  const text = [...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join(" ");
+export function describeExit(
+  vcpu: number,
+  errno: number,
+  run: Run,
+  registers: Pick<Registers, "instruction" | "describe">,
+  ram: HostRam,
+): string {
   const why = errno
-    ? `KVM_RUN failed with errno ${errno}`
+    ? `KVM_RUN failed with ${errorName(errno)}`
     : `KVM left it with ${nameOf(run.get("exit_reason"))}${detail(run)}`;
-  return `vCPU ${vcpu} can not go on: ${why}; instruction ${text || "outside of RAM"}; ${registers.describe()}`;
+  const instruction = orWhyNot("instruction", () => {
+    const bytes = failedBytes(run) ?? registers.instruction(ram);
+    const text = [...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join(" ");
+    return `instruction ${text || "outside of RAM"}`;
+  });
+  return `vCPU ${vcpu} can not go on: ${why}; ${instruction}; ${orWhyNot("registers", () => registers.describe())}`;
 }

@@ -26,7 +26,7 @@ const SYMBOLS = {
   gettid: { parameters: [], result: "i32" },
   tgkill: { parameters: ["i32", "i32", "i32"], result: "i32" },
   sigaction: { parameters: ["i32", "buffer", "buffer"], result: "i32" },
-  dlsym: { parameters: ["pointer", "buffer"], result: "pointer" },
+  abs: { type: "pointer" },
   __libc_current_sigrtmin: { parameters: [], result: "i32" },
   __errno_location: { parameters: [], result: "pointer" },
 } as const satisfies Deno.ForeignLibraryInterface;
@@ -42,6 +42,7 @@ export const ERRNO = {
   EACCES: 13,
   EBUSY: 16,
   ENODEV: 19,
+  EINVAL: 22,
 };
 
 const NAMES: Readonly<Record<number, string>> = {
@@ -65,6 +66,11 @@ const NAMES: Readonly<Record<number, string>> = {
   28: "ENOSPC",
 };
 
+/** What the C headers call an error. */
+export function errorName(errno: number): string {
+  return NAMES[errno] ?? `errno ${errno}`;
+}
+
 const O = { RDWR: 2, CLOEXEC: 0o2000000 } as const;
 const PROT_READ_WRITE = 3;
 const MAP_SHARED = 1;
@@ -87,17 +93,21 @@ export class SystemError extends Error {
   override readonly name = "SystemError";
   /** `action` is what was tried. */
   constructor(action: string, readonly errno: number) {
-    super(`${action}: ${NAMES[errno] ?? `errno ${errno}`}`);
+    super(`${action}: ${errorName(errno)}`);
   }
 }
 
-/** libc, opened once for each thread: `errno` is the thread's own. */
+/** libc as one thread sees it: `errno` is the thread's own. */
 export class Libc {
+  static #opened: Libc | undefined;
   readonly #library = Deno.dlopen("libc.so.6", SYMBOLS);
-  readonly #errno: Deno.UnsafePointerView;
+  readonly #errno = new Deno.UnsafePointerView(this.#library.symbols.__errno_location()!);
 
-  constructor() {
-    this.#errno = new Deno.UnsafePointerView(this.#library.symbols.__errno_location()!);
+  private constructor() {}
+
+  /** The thread's own, opened at the first call and kept. Throws what `Deno.dlopen` throws. */
+  static get(): Libc {
+    return Libc.#opened ??= new Libc();
   }
 
   /** The error of the call before: to be read right after it. */
@@ -187,9 +197,13 @@ export class Libc {
 
   /** Settles when something is ready, or after so many milliseconds (-1: never), on a thread of Deno's pool. */
   async wait(epoll: number, milliseconds: number): Promise<void> {
-    // The events are asked for again: this call's buffer must be its own.
-    await this.#library.symbols.epoll_wait_aside(epoll, new Uint8Array(EPOLL_EVENT), 1, milliseconds);
+    // The events are asked for again: this call's buffer is its own, and is held until the pool has done with it.
+    const event = new Uint8Array(EPOLL_EVENT);
+    this.#aside.add(event);
+    await this.#library.symbols.epoll_wait_aside(epoll, event, 1, milliseconds);
+    this.#aside.delete(event);
   }
+  readonly #aside = new Set<Uint8Array>();
 
   /** Blocks this thread until something is ready, at most for so many nanoseconds. */
   block(epoll: number, nanos: number): void {
@@ -219,8 +233,7 @@ export class Libc {
   ignoreLoudly(signal: number): void {
     const { symbols } = this.#library;
     const action = new Uint8Array(SIGACTION_SIZE);
-    const handler = Deno.UnsafePointer.value(symbols.dlsym(null, cString("abs")));
-    new DataView(action.buffer).setBigUint64(0, handler, true);
+    new DataView(action.buffer).setBigUint64(0, Deno.UnsafePointer.value(symbols.abs), true);
     this.#checked("installing a signal handler", symbols.sigaction(signal, action, null));
   }
 

@@ -2,6 +2,13 @@
 
 /** What a Worker is to do. */
 export const COMMAND = { STOP: 0, RUN: 1, EXIT: 2 } as const;
+/** An order is a command below a serial number, so that no two orders are the same. */
+const COMMAND_BITS = 2;
+
+/** What an order says. */
+export function commandOf(order: number): number {
+  return order & (1 << COMMAND_BITS) - 1;
+}
 
 /** What a Worker does. */
 export const STATE = {
@@ -22,7 +29,7 @@ export const STATE = {
 
 /** Words of a mailbox. */
 const WORD = {
-  COMMAND: 0,
+  ORDER: 0,
   STATE: 1,
   TID: 2,
   WRITE: 3,
@@ -36,6 +43,7 @@ const WORD = {
   FD: 11,
   RUN_LOW: 12,
   RUN_HIGH: 13,
+  OBEYED: 14,
 } as const;
 const WORDS = 16;
 /** The word that the whole machine shares stands in front: whether its thread looks at mailboxes by itself. */
@@ -72,14 +80,22 @@ export class Mailbox {
     this.#words = new Int32Array(buffer, 4 * WORDS * (1 + vcpu), WORDS);
   }
 
-  get command(): number {
-    return Atomics.load(this.#words, WORD.COMMAND);
+  /** The last order. */
+  get order(): number {
+    return Atomics.load(this.#words, WORD.ORDER);
   }
 
-  /** Gives a command, and wakes the Worker if it waits for one. */
-  set command(command: number) {
-    Atomics.store(this.#words, WORD.COMMAND, command);
-    Atomics.notify(this.#words, WORD.COMMAND);
+  /** Gives an order, unless the last one says the same; wakes the Worker if it waits for one. */
+  command(command: number): void {
+    const { order } = this;
+    if (commandOf(order) === command) return;
+    Atomics.store(this.#words, WORD.ORDER, ((order >> COMMAND_BITS) + 1) << COMMAND_BITS | command);
+    Atomics.notify(this.#words, WORD.ORDER);
+  }
+
+  /** Whether the Worker has stopped by the last order: what it said to an earlier one does not count. */
+  get stopped(): boolean {
+    return this.state === STATE.STOPPED && Atomics.load(this.#words, WORD.OBEYED) === this.order;
   }
 
   get state(): number {
@@ -101,7 +117,7 @@ export class Mailbox {
 
   /** How often KVM_RUN came back. */
   get exits(): number {
-    return this.#words[WORD.EXITS];
+    return this.#words[WORD.EXITS] >>> 0;
   }
 
   countExit(): void {
@@ -140,9 +156,15 @@ export class Mailbox {
 
   // ---------------------------------------------------------------- the Worker's side
 
-  /** Blocks as long as the command is `command`. */
-  waitWhile(command: number): void {
-    Atomics.wait(this.#words, WORD.COMMAND, command);
+  /** Has stopped by an order. */
+  obey(order: number): void {
+    Atomics.store(this.#words, WORD.OBEYED, order);
+    this.state = STATE.STOPPED;
+  }
+
+  /** Blocks as long as an order is the last one. */
+  waitWhile(order: number): void {
+    Atomics.wait(this.#words, WORD.ORDER, order);
   }
 
   /** Puts an access up; it counts once `state` says so. */

@@ -7,7 +7,7 @@ import { ERRNO, Libc, SystemError } from "./libc.ts";
 /** KVM's device. */
 export const DEVICE = "/dev/kvm";
 
-/** What it permits. */
+/** What it needs, and what that permits. */
 const FFI_NOTE = "needs --allow-ffi, which ends Deno's sandbox";
 
 /** What a probe says. */
@@ -17,7 +17,8 @@ export type Probe = { readonly usable: true; readonly note?: string } | {
 };
 
 const REASONS: Readonly<Record<number, string>> = {
-  [ERRNO.ENOENT]: `there is no ${DEVICE}: no KVM in this kernel, or virtualization is off in the firmware`,
+  [ERRNO.ENOENT]:
+    `there is no ${DEVICE}: a container or a VM that was not given it, no KVM in the kernel, or virtualization is off in the firmware`,
   [ERRNO.EACCES]: `no permission for ${DEVICE}: add your user to its group, mostly kvm`,
   [ERRNO.EPERM]: `no permission for ${DEVICE}`,
   [ERRNO.ENODEV]: `${DEVICE} leads to no device: the module kvm_intel or kvm_amd is not loaded`,
@@ -33,6 +34,13 @@ function refusal(): string | undefined {
   if (typeof Deno.dlopen !== "function" || Deno.permissions.querySync({ name: "ffi" }).state !== "granted") {
     return "Deno was not given --allow-ffi (which ends its sandbox)";
   }
+  // A Worker's modules are read when it starts, even where they are part of the program already.
+  const modules = new URL(".", import.meta.url);
+  if (modules.protocol === "file:" && Deno.permissions.querySync({ name: "read", path: modules }).state !== "granted") {
+    return `Deno was not given --allow-read for ${
+      decodeURIComponent(modules.pathname)
+    }, whose modules vCPUs' Workers load`;
+  }
 }
 
 /** What a probe calls of libc. */
@@ -43,7 +51,7 @@ export function probe(): Probe {
   const why = refusal();
   if (why) return { usable: false, why };
   try {
-    return probeDevice(new Libc());
+    return probeDevice(Libc.get());
   } catch (error) {
     return { usable: false, why: `libc can not be used: ${error instanceof Error ? error.message : error}` };
   }

@@ -2,16 +2,8 @@
 
 import { KVM } from "./api.ts";
 import type { Libc } from "./libc.ts";
-import {
-  kvm_lapic_state,
-  kvm_msr_entry,
-  kvm_msrs,
-  kvm_regs,
-  kvm_sregs,
-  kvm_translation,
-  type SegmentField,
-  Struct,
-} from "./structures.ts";
+import { setMsrs } from "./msrs.ts";
+import { kvm_lapic_state, kvm_regs, kvm_sregs, kvm_translation, type SegmentField, Struct } from "./structures.ts";
 import type { HostRam } from "./vm.ts";
 import { bufferAt } from "./libc.ts";
 
@@ -25,7 +17,7 @@ const DATA_SEGMENTS = ["ds", "es", "fs", "gs", "ss"] as const;
 /** The selectors that Linux's boot protocols ask for. */
 const SELECTOR = { CODE: 0x10, DATA: 0x18 } as const;
 const MSR_IA32_MISC_ENABLE = 0x1a0;
-const FAST_STRINGS = 1;
+const FAST_STRINGS = 1n;
 /** The local APIC's two pins as a PC's firmware leaves them: the 8259's interrupts, and NMI. */
 const LVT0 = { at: 0x350, value: 0x700 } as const;
 const LVT1 = { at: 0x360, value: 0x400 } as const;
@@ -105,11 +97,7 @@ export class Registers {
 
   /** What firmware would have left: fast string instructions on, the local APIC's pins in use. */
   prepare(): void {
-    const msrs = new Uint8Array(kvm_msrs.size + kvm_msr_entry.size);
-    new Struct(kvm_msrs, msrs.buffer).set("nmsrs", 1);
-    new Struct(kvm_msr_entry, msrs.buffer, kvm_msrs.size).set("index", MSR_IA32_MISC_ENABLE).set("data", FAST_STRINGS);
-    this.#libc.ioctl("setting MSRs", this.#fd, KVM.SET_MSRS, msrs);
-
+    setMsrs(this.#libc, this.#fd, [[MSR_IA32_MISC_ENABLE, FAST_STRINGS]]);
     const lapic = new Struct(kvm_lapic_state);
     this.#libc.ioctl("reading the local APIC", this.#fd, KVM.GET_LAPIC, lapic.bytes);
     const view = new DataView(lapic.bytes.buffer);

@@ -1,15 +1,15 @@
 // A stopped VM's state as plain data: interrupt controllers, timer, and each vCPU's registers.
 
 import type { Plain } from "../../core/plugin.ts";
-import { KVM, MSRS } from "./api.ts";
+import { KVM, LISTED_MSRS, MSR_TSC, MSR_TSC_DEADLINE, MSRS } from "./api.ts";
 import type { Libc } from "./libc.ts";
+import { listedMsrs, type Msr, readMsrs, setMsrs } from "./msrs.ts";
 import {
+  kvm_clock_data,
   kvm_debugregs,
   kvm_irqchip,
   kvm_lapic_state,
   kvm_mp_state,
-  kvm_msr_entry,
-  kvm_msrs,
   kvm_pit_state2,
   kvm_regs,
   kvm_sregs,
@@ -42,50 +42,84 @@ const VCPU_PARTS: Readonly<Record<string, Part>> = {
 /** The two 8259s and the I/O APIC. */
 const CHIPS = [0, 1, 2] as const;
 
-/** The state of a VM whose vCPUs are stopped. */
-export function saveState(libc: Libc, vm: number, vcpus: readonly number[]): Plain {
+/** What is asked for its state. */
+export interface Stateful {
+  /** The file of the VM; its vCPUs are stopped. */
+  readonly vm: number;
+  /** The files of its vCPUs. */
+  readonly vcpus: readonly number[];
+  /** The model-specific registers that {@linkcode stateMsrs} gave. */
+  readonly msrs: readonly number[];
+}
+
+/** What goes on while vCPUs are stopped: KVM's clock for guests, in nanoseconds, and each time-stamp counter. */
+export interface Clocks {
+  readonly clock: bigint;
+  readonly counters: readonly bigint[];
+}
+
+interface Saved {
+  readonly chips: readonly Uint8Array[];
+  readonly pit: Uint8Array;
+  readonly clocks: Clocks;
+  readonly vcpus: readonly { readonly parts: Readonly<Record<string, Uint8Array>>; readonly msrs: readonly Msr[] }[];
+}
+
+/** The registers that belong to a state on this host; the deadline comes last, as it is a time of the other clocks. */
+export function stateMsrs(libc: Libc, kvm: number): number[] {
+  const listed = listedMsrs(libc, kvm);
+  return [...MSRS, ...[...LISTED_MSRS, MSR_TSC_DEADLINE].filter((index) => listed.has(index))];
+}
+
+/** What the clocks say now. */
+export function readClocks(libc: Libc, { vm, vcpus }: Stateful): Clocks {
+  const clock = new Struct(kvm_clock_data);
+  get(libc, vm, KVM.GET_CLOCK, clock);
+  return { clock: clock.getBig("clock"), counters: vcpus.map((fd) => readMsrs(libc, fd, [MSR_TSC])[0][1]) };
+}
+
+/** The state of a VM at the time of its `clocks`. */
+export function saveState(libc: Libc, { vm, vcpus, msrs }: Stateful, clocks: Clocks): Plain {
   const chips = CHIPS.map((id) => get(libc, vm, KVM.GET_IRQCHIP, new Struct(kvm_irqchip).set("chip_id", id)));
   const pit = new Struct(kvm_pit_state2);
   get(libc, vm, KVM.GET_PIT2, pit);
   // By the host's clock; setting the state takes the time anew.
   for (const channel of [0, 1, 2] as const) pit.set(`channel${channel}_count_load_time`, 0);
-  return { chips, pit: pit.bytes, vcpus: vcpus.map((fd) => saveVcpu(libc, fd)) };
+  const saved: Saved = {
+    chips,
+    pit: pit.bytes,
+    clocks,
+    vcpus: vcpus.map((fd) => {
+      const parts = Object.entries(VCPU_PARTS).map(([name, part]) =>
+        [name, get(libc, fd, part.get, new Struct(part.layout))] as const
+      );
+      return { parts: Object.fromEntries(parts), msrs: readMsrs(libc, fd, msrs) };
+    }),
+  };
+  return saved as unknown as Plain;
 }
 
-/** Gives a VM of the same shape what {@linkcode saveState} gave. */
-export function loadState(libc: Libc, vm: number, vcpus: readonly number[], state: Plain): void {
-  const saved = state as { chips: Uint8Array[]; pit: Uint8Array; vcpus: Record<string, Uint8Array>[] };
+/** Gives a VM of the same shape what {@linkcode saveState} gave, and says what its clocks are then. */
+export function loadState(libc: Libc, { vm, vcpus }: Stateful, state: Plain): Clocks {
+  const saved = state as unknown as Saved;
   for (const chip of saved.chips) {
     libc.ioctl("setting an interrupt controller", vm, KVM.SET_IRQCHIP, Uint8Array.from(chip));
   }
   libc.ioctl("setting the timer", vm, KVM.SET_PIT2, Uint8Array.from(saved.pit));
-  vcpus.forEach((fd, i) => loadVcpu(libc, fd, saved.vcpus[i]));
-}
-
-function saveVcpu(libc: Libc, fd: number): Record<string, Uint8Array> {
-  const parts = Object.entries(VCPU_PARTS).map(([name, part]) =>
-    [name, get(libc, fd, part.get, new Struct(part.layout))] as const
-  );
-  return { ...Object.fromEntries(parts), msrs: get(libc, fd, KVM.GET_MSRS, { bytes: msrList() }) };
-}
-
-function loadVcpu(libc: Libc, fd: number, saved: Record<string, Uint8Array>): void {
-  for (const [name, part] of Object.entries(VCPU_PARTS)) {
-    libc.ioctl(`setting a vCPU's ${name}`, fd, part.set, Uint8Array.from(saved[name]));
-    if (name === "xcrs") libc.ioctl("setting MSRs", fd, KVM.SET_MSRS, Uint8Array.from(saved.msrs));
-  }
+  const { clock, counters } = saved.clocks;
+  libc.ioctl("setting the clock", vm, KVM.SET_CLOCK, new Struct(kvm_clock_data).set("clock", clock).bytes);
+  vcpus.forEach((fd, i) => {
+    const { parts, msrs } = saved.vcpus[i];
+    for (const [name, { set }] of Object.entries(VCPU_PARTS)) {
+      libc.ioctl(`setting a vCPU's ${name}`, fd, set, Uint8Array.from(parts[name]));
+      // The local APIC's mode decides what a deadline is.
+      if (name === "lapic") setMsrs(libc, fd, [[MSR_TSC, counters[i]], ...msrs]);
+    }
+  });
+  return saved.clocks;
 }
 
 function get(libc: Libc, fd: number, request: number, into: { bytes: Uint8Array<ArrayBuffer> }): Uint8Array {
   libc.ioctl("reading state", fd, request, into.bytes);
   return into.bytes;
-}
-
-function msrList(): Uint8Array<ArrayBuffer> {
-  const list = new Uint8Array(kvm_msrs.size + MSRS.length * kvm_msr_entry.size);
-  new Struct(kvm_msrs, list.buffer).set("nmsrs", MSRS.length);
-  MSRS.forEach((index, i) =>
-    new Struct(kvm_msr_entry, list.buffer, kvm_msrs.size + i * kvm_msr_entry.size).set("index", index)
-  );
-  return list;
 }

@@ -127,6 +127,10 @@ export const kvm_xsave = layout({ size: 4096, fields: { region: [0, 4, 1024] } }
 export const kvm_msr_entry = layout({ size: 16, fields: { index: [0, 4], data: [8, 8] } });
 /** The head of such a list. */
 export const kvm_msrs = layout({ size: 8, fields: { nmsrs: [0, 4] } });
+/** The head of a list of their numbers. */
+export const kvm_msr_list = layout({ size: 4, fields: { nmsrs: [0, 4] } });
+/** The clock that KVM offers to guests, in nanoseconds. */
+export const kvm_clock_data = layout({ size: 48, fields: { clock: [0, 8], flags: [8, 4] } });
 
 /** A leaf of CPUID in a list. */
 export const kvm_cpuid_entry2 = layout({
@@ -241,6 +245,8 @@ export const STRUCTURES = {
   kvm_xsave,
   kvm_msr_entry,
   kvm_msrs,
+  kvm_msr_list,
+  kvm_clock_data,
   kvm_cpuid_entry2,
   kvm_cpuid2,
   kvm_lapic_state,

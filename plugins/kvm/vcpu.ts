@@ -97,32 +97,30 @@ export class Vcpu implements Hart {
 
   /** Lets the Worker run. A vCPU that nobody has started waits inside KVM for another one to start it. */
   go(): void {
-    if (this.mailbox.command !== COMMAND.RUN) this.mailbox.command = COMMAND.RUN;
+    this.mailbox.command(COMMAND.RUN);
   }
 
   /** Asks the Worker to stop; `halted` says when it has. */
   halt(): void {
-    this.mailbox.command = COMMAND.STOP;
+    this.mailbox.command(COMMAND.STOP);
     this.#kick();
   }
 
   /** Whether the Worker has stopped. One that was on its way into KVM_RUN is kicked again. */
   get halted(): boolean {
-    if (this.mailbox.state === STATE.STOPPED) return true;
+    if (this.mailbox.stopped) return true;
     if (this.mailbox.state === STATE.RUNNING) this.#kick();
     return this.failure !== undefined;
   }
 
-  /** Ends the Worker, which must be stopped. */
-  async dispose(): Promise<void> {
-    this.mailbox.command = COMMAND.EXIT;
+  /** Has the Worker, which must be stopped, leave its loop. */
+  async end(): Promise<void> {
+    this.mailbox.command(COMMAND.EXIT);
     await this.#ended.promise;
-    this.#worker.terminate();
-    this.detach();
   }
 
-  /** Ends a Worker that has never run. */
-  abandon(): void {
+  /** Gives back all that the vCPU has. The Worker must have ended, or never have run. */
+  close(): void {
     this.#worker.terminate();
     this.detach();
   }

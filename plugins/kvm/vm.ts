@@ -1,7 +1,14 @@
 // A virtual machine of KVM's: RAM, interrupt controllers, and the eventfds that stand for lines and registers.
 
 import type { Address } from "../../core/plugin.ts";
-import { IOEVENTFD_DATAMATCH, IOEVENTFD_PIO, KVM, MEM_LOG_DIRTY_PAGES, PIT_SPEAKER_DUMMY } from "./api.ts";
+import {
+  IOEVENTFD_DATAMATCH,
+  IOEVENTFD_PIO,
+  IRQFD_RESAMPLE,
+  KVM,
+  MEM_LOG_DIRTY_PAGES,
+  PIT_SPEAKER_DUMMY,
+} from "./api.ts";
 import type { Libc } from "./libc.ts";
 import {
   kvm_dirty_log,
@@ -39,6 +46,7 @@ export class Vm {
   readonly #libc: Libc;
   readonly #ram: HostRam;
   #logging = false;
+  #closed = false;
 
   constructor(libc: Libc, kvm: number, ram: HostRam) {
     this.#libc = libc;
@@ -62,9 +70,13 @@ export class Vm {
     return this.#libc.ioctl(`creating vCPU ${id}`, this.fd, KVM.CREATE_VCPU, id);
   }
 
-  /** Has an eventfd pulse an input of the interrupt controllers. */
-  connectInterrupt(gsi: number, fd: number): void {
-    const irqfd = new Struct(kvm_irqfd).set("fd", fd).set("gsi", gsi);
+  /**
+   * Has an eventfd raise an input of the interrupt controllers. When the guest has done with the interrupt, KVM lowers
+   * the input and signals `resampled`: a line that is up still has to be signalled again.
+   */
+  connectInterrupt(gsi: number, fd: number, resampled: number): void {
+    const irqfd = new Struct(kvm_irqfd).set("fd", fd).set("gsi", gsi).set("flags", IRQFD_RESAMPLE)
+      .set("resamplefd", resampled);
     this.#libc.ioctl(`connecting interrupt ${gsi}`, this.fd, KVM.IRQFD, irqfd.bytes);
   }
 
@@ -99,8 +111,10 @@ export class Vm {
     return dirty;
   }
 
+  /** Gives the VM back, at the first call: its number may be another file's afterwards. */
   close(): void {
-    this.#libc.close(this.fd);
+    if (!this.#closed) this.#libc.close(this.fd);
+    this.#closed = true;
   }
 
   #setMemory(flags: number): void {

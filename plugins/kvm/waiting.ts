@@ -3,7 +3,7 @@
 import type { Libc } from "./libc.ts";
 import type { Watch } from "./mailbox.ts";
 
-/** The token of the eventfd by which Workers and the host ring; notifications have tokens from 1. */
+/** The token of the eventfd by which Workers and the host ring; the engine's own have tokens from 1. */
 const DOORBELL = 0;
 /** A timer's wait is not worth it, and not exact, below this. */
 const MILLISECOND = 1_000_000;
@@ -77,8 +77,8 @@ export class Waiting {
     this.#watch.awake = !asleep;
   }
 
-  async dispose(): Promise<void> {
-    await this.settle();
+  /** Gives the files back. Nothing may wait, see {@linkcode settle}. */
+  close(): void {
     this.#libc.close(this.#epoll);
     this.#libc.close(this.doorbell);
   }

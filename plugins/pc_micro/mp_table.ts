@@ -11,6 +11,11 @@ const CPU_BOOTS = 2;
 const CPU_FEATURES = 0x201; // FPU and local APIC
 const INTERRUPT = { INT: 0, NMI: 1, EXTINT: 3 } as const;
 const ALL_APICS = 0xff;
+/** Polarity and trigger: the bus's, edges, for the 8254; and active high and level, as devices' lines are. */
+const OF_BUS = 0;
+const LEVEL = 0b1101;
+/** The 8254's interrupt. */
+const TIMER = 0;
 
 const ascii = (text: string): number[] => [...text].map((character) => character.charCodeAt(0));
 const word = (value: number): number[] => [value & 0xff, value >> 8 & 0xff];
@@ -38,8 +43,11 @@ export function mpTable(at: number, cpus: number): Uint8Array<ArrayBuffer> {
     ]),
     [ENTRY.BUS, 0, ...ascii("ISA   ")],
     [ENTRY.IO_APIC, ioApic, IO_APIC_VERSION, 1, ...long(IO_APIC)],
-    // Inputs have the numbers of the interrupts, and the polarity and the trigger of the bus: edges.
-    ...Array.from({ length: INPUTS }, (_, irq) => [ENTRY.INTERRUPT, INTERRUPT.INT, ...word(0), 0, irq, ioApic, irq]),
+    // Inputs have the numbers of the interrupts.
+    ...Array.from(
+      { length: INPUTS },
+      (_, irq) => [ENTRY.INTERRUPT, INTERRUPT.INT, ...word(irq === TIMER ? OF_BUS : LEVEL), 0, irq, ioApic, irq],
+    ),
     [ENTRY.LOCAL_INTERRUPT, INTERRUPT.EXTINT, ...word(0), 0, 0, 0, 0],
     [ENTRY.LOCAL_INTERRUPT, INTERRUPT.NMI, ...word(0), 0, 0, ALL_APICS, 1],
   ];

@@ -42,3 +42,10 @@ Deno.test("engines without permissions names the one that kvm wants", async () =
   const here = Deno.build.os === "linux" && Deno.build.arch === "x86_64";
   assertMatch(kvm.text, here ? /not given --allow-ffi \(which ends its sandbox\)/ : /^it needs /);
 });
+
+Deno.test("engines with no more than --allow-ffi names what else kvm wants", async () => {
+  const [kvm] = JSON.parse(await engines(["--allow-ffi"], "--json"));
+  assertEquals(kvm.usable, false);
+  const here = Deno.build.os === "linux" && Deno.build.arch === "x86_64";
+  assertMatch(kvm.text, here ? /not given --allow-read for .*\/plugins\/kvm\/,/ : /^it needs /);
+});

@@ -21,7 +21,7 @@ export const REG = {
   MAILBOX: 0x40,
   /** A store lowers the interrupt. */
   LOWER: 0x50,
-  /** A store of n raises the interrupt n milliseconds later. */
+  /** A store of n raises the interrupt n milliseconds later, one of 0 at once. */
   RAISE: 0x60,
   /** A store of an address has the device write there. */
   DMA: 0x70,
@@ -64,7 +64,7 @@ function recorder() {
           seen.log.push(`w${width} ${offset.toString(16)} ${value.toString(16)}`);
           seen.touched();
           if (offset === REG.LOWER) irq.set(false);
-          if (offset === REG.RAISE) alarm.at(clock.now + value * 1e6);
+          if (offset === REG.RAISE) value ? alarm.at(clock.now + value * 1e6) : irq.set(true);
           if (offset === REG.DMA) dma.store(value, 0x12345678, 4);
         },
       });

@@ -1,8 +1,9 @@
 // The kvm engine in whole machines: accesses, interrupts, control, the dirty log, errors. Flat binaries are the guests.
 
 import { assert, assertEquals, assertGreater, assertMatch, assertRejects, assertStringIncludes } from "@std/assert";
-import { IRQ, OFF, RECORDER, REG, rig, until } from "./machine.ts";
-import { withoutKvm } from "./x86.ts";
+import { IRQ, OFF, PORTS, POWER_PORT, RECORDER, REG, rig, until } from "./machine.ts";
+import type { Machine } from "../../mod.ts";
+import { flat, withoutKvm } from "./x86.ts";
 
 const ignore = await withoutKvm() !== undefined;
 const test = (name: string, fn: () => Promise<void>): void => Deno.test({ name: `kvm: ${name}`, ignore, fn });
@@ -126,6 +127,71 @@ test("an interrupt ends HLT", async () => {
   assertEquals(seen, ["w1 0 1", "w1 0 2", "w1 0 3"]);
 });
 
+test("a line that stays up interrupts again", async () => {
+  await using guest = await rig(
+    "real",
+    `${INTERRUPTS}
+    ${raise(0)}
+    sti
+    busy: cmp cl, 3
+    jb busy
+    mov dx, ${PORT}
+    mov al, cl
+    out dx, al
+    ${OFF}
+    handler:
+    push ax
+    push dx
+    inc ecx
+    cmp cl, 3
+    jb leave
+    mov dx, ${PORT + REG.LOWER}
+    out dx, al
+    leave: mov al, 0x20
+    out 0x20, al
+    pop dx
+    pop ax
+    iret`,
+  );
+  assertEquals((await guest.run()).at(-1), "w1 0 3");
+});
+
+test("two devices share an input: one that rises while the other is up is not lost", async () => {
+  const second = PORT + 0x100;
+  await using guest = await rig(
+    "real",
+    `${INTERRUPTS}
+    ${raise(0)}
+    sti
+    busy: cmp cl, 2
+    jb busy
+    mov dx, ${PORT}
+    mov al, cl
+    out dx, al
+    ${OFF}
+    handler:
+    push ax
+    push dx
+    inc ecx
+    cmp cl, 1
+    jne other
+    mov dx, ${second + REG.RAISE}
+    xor al, al
+    out dx, al
+    mov dx, ${PORT + REG.LOWER}
+    jmp leave
+    other: mov dx, ${second + REG.LOWER}
+    leave: out dx, al
+    mov al, 0x20
+    out 0x20, al
+    pop dx
+    pop ax
+    iret`,
+    { devices: [{ use: "recorder", name: "other", at: PORTS + second, irq: IRQ }] },
+  );
+  assertEquals((await guest.run()).at(-1), "w1 0 2");
+});
+
 test("an interrupt breaks into busy code", async () => {
   await using guest = await rig(
     "real",
@@ -186,6 +252,76 @@ for (const [state, source] of Object.entries(STATES)) {
     }
   });
 }
+
+/** What the open files of this process are. */
+function openFiles(): string[] {
+  return [...Deno.readDirSync("/proc/self/fd")].flatMap(({ name }) => {
+    try {
+      return [Deno.readLinkSync(`/proc/self/fd/${name}`)];
+    } catch {
+      return []; // the folder itself, closed by now
+    }
+  });
+}
+
+test("a machine that is disposed leaves no file open, at whatever moment", async () => {
+  const moments: Readonly<Record<string, (machine: Machine) => Promise<unknown>>> = {
+    "before it ran": () => Promise.resolve(),
+    "while it runs": (machine) => (machine.run().catch(() => {}), pause(5)),
+    "while it pauses": async (machine) => {
+      machine.run().catch(() => {});
+      await pause(3);
+      machine.pause().catch(() => {});
+    },
+    "while it resets": async (machine) => {
+      machine.run().catch(() => {});
+      await pause(3);
+      machine.reset().catch(() => {});
+    },
+  };
+  let before = Infinity;
+  for (let round = 0; round < 2; round++) {
+    for (const [moment, reach] of Object.entries(moments)) {
+      const guest = await rig("real", COUNTER, { devices: [{ use: "virtio_rng" }] });
+      await reach(guest.machine);
+      await guest[Symbol.asyncDispose]();
+      assertEquals(openFiles().filter((file) => file.includes("kvm")), [], moment);
+      // Deno closes what a Worker of its has a little later.
+      await until(`files of a machine that was disposed ${moment}`, () => openFiles().length <= before);
+    }
+    // The first ones open what the process keeps.
+    before = openFiles().length;
+  }
+});
+
+test("a machine lives in a Worker as well", async () => {
+  const source = `
+    import { createMachine } from ${JSON.stringify(new URL("../../mod.ts", import.meta.url).href)};
+    onmessage = async ({ data: kernel }) => {
+      try {
+        await using machine = await createMachine({
+          engine: "kvm",
+          board: { use: "pc_micro", config: { flat: "real" } },
+          memory: "16M",
+          boot: { kernel },
+          devices: [{ use: "serial_16550" }, { use: "syscon", at: ${PORTS + POWER_PORT} }],
+        });
+        postMessage(await machine.run());
+      } catch (error) {
+        postMessage(String(error));
+      }
+    };`;
+  const url = URL.createObjectURL(new Blob([source], { type: "text/javascript" }));
+  const worker = new Worker(url, { type: "module" });
+  try {
+    const said = new Promise((resolve) => worker.onmessage = ({ data }) => resolve(data));
+    worker.postMessage(await flat("real", OFF));
+    assertEquals(await said, { code: 0 });
+  } finally {
+    worker.terminate();
+    URL.revokeObjectURL(url);
+  }
+});
 
 test("a paused guest does nothing, a resumed one goes on, a reset one begins anew", async () => {
   await using guest = await rig(

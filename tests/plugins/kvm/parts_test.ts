@@ -1,11 +1,11 @@
 // Parts of the kvm engine that need no /dev/kvm: the mailbox between threads, and what kvm_pvm needs.
 
 import { assert, assertEquals, assertMatch } from "@std/assert";
-import { CAPABILITIES, EMULATION_HAS_BYTES, EXIT, KVM } from "../../../plugins/kvm/api.ts";
-import { failedBytes } from "../../../plugins/kvm/exits.ts";
+import { CAPABILITIES, EMULATION_HAS_BYTES, EXIT, KVM, SYSTEM_EVENT } from "../../../plugins/kvm/api.ts";
+import { describeExit, failedBytes } from "../../../plugins/kvm/exits.ts";
 import { fixUp, maskForPvm } from "../../../plugins/kvm/fixups.ts";
 import { ERRNO, type Libc, SystemError } from "../../../plugins/kvm/libc.ts";
-import { COMMAND, Mailbox, mailboxBytes, STATE, Watch } from "../../../plugins/kvm/mailbox.ts";
+import { COMMAND, commandOf, Mailbox, mailboxBytes, STATE, Watch } from "../../../plugins/kvm/mailbox.ts";
 import type { Registers } from "../../../plugins/kvm/registers.ts";
 import { probeDevice, type ProbedLibc } from "../../../plugins/kvm/probe.ts";
 import { kvm_cpuid_entry2, kvm_regs, kvm_run, Struct } from "../../../plugins/kvm/structures.ts";
@@ -14,7 +14,7 @@ Deno.test("a mailbox carries an access there and its answer back, each vCPU's it
   const buffer = new SharedArrayBuffer(mailboxBytes(2));
   const [first, second] = [0, 1].map((vcpu) => new Mailbox(buffer, vcpu));
   const seen = new Mailbox(buffer, 1);
-  assertEquals([first.state, first.command], [STATE.STARTING, COMMAND.STOP]);
+  assertEquals([first.state, commandOf(first.order)], [STATE.STARTING, COMMAND.STOP]);
   second.post(true, 2 ** 52 + 0x3f8, 1, 0x41);
   assertEquals([first.state, seen.state], [STATE.STARTING, STATE.ACCESS]);
   assertEquals([seen.write, seen.address, seen.width, seen.value], [true, 2 ** 52 + 0x3f8, 1, 0x41]);
@@ -22,6 +22,21 @@ Deno.test("a mailbox carries an access there and its answer back, each vCPU's it
   assertEquals([seen.write, seen.address, seen.width], [false, 0xffff_fffc, 4]);
   seen.reply(0xdead_beef);
   assertEquals([second.answer(1), second.state], [0xdead_beef, STATE.RUNNING]);
+});
+
+Deno.test("a Worker has stopped once it obeyed the last order, not an earlier one that said the same", () => {
+  const buffer = new SharedArrayBuffer(mailboxBytes(1));
+  const [mailbox, worker] = [new Mailbox(buffer, 0), new Mailbox(buffer, 0)];
+  const first = worker.order;
+  mailbox.command(COMMAND.RUN);
+  mailbox.command(COMMAND.STOP);
+  assert(!mailbox.stopped);
+  worker.obey(first);
+  assert(!mailbox.stopped);
+  worker.waitWhile(first); // returns: there is another order
+  mailbox.command(COMMAND.STOP);
+  worker.obey(worker.order);
+  assert(mailbox.stopped);
 });
 
 Deno.test("a mailbox's answer wakes a Worker that sleeps for it", async () => {
@@ -98,6 +113,37 @@ Deno.test("under kvm_pvm INT3 becomes a breakpoint exception, FWAIT nothing, and
   assert(!fixUp(libc, 3, failed([0x0f, 0x05]), registers, ram));
   assert(!fixUp(libc, 3, new Struct(kvm_run).set("exit_reason", EXIT.SHUTDOWN), registers, ram));
   assertEquals(registers.general.get("rip"), 0x1002);
+});
+
+Deno.test("an exit that nobody handles names its reason, even where KVM says nothing else any more", () => {
+  const ram = { address: 0n, base: 0, size: 0 };
+  const registers = { instruction: () => Uint8Array.of(0x0f, 0x0b), describe: () => "rip 10" };
+  const told = (reason: number, field?: Parameters<Struct<typeof kvm_run>["set"]>[0], value = 0) => {
+    const run = new Struct(kvm_run).set("exit_reason", reason);
+    return describeExit(1, 0, field ? run.set(field, value) : run, registers, ram);
+  };
+  const ending = "; instruction 0f 0b; rip 10";
+  const reasons = [
+    [
+      told(EXIT.FAIL_ENTRY, "fail_entry_hardware_entry_failure_reason", 0x80000021),
+      "FAIL_ENTRY, hardware reason 0x80000021",
+    ],
+    [told(EXIT.UNKNOWN, "hw_hardware_exit_reason", 7), "UNKNOWN, hardware reason 0x7"],
+    [told(EXIT.SYSTEM_EVENT, "system_event_type", SYSTEM_EVENT.CRASH), "SYSTEM_EVENT, event 3"],
+    [told(EXIT.DEBUG), "DEBUG"],
+  ];
+  for (const [said, reason] of reasons) {
+    assertEquals(said, `vCPU 1 can not go on: KVM left it with KVM_EXIT_${reason}${ending}`);
+  }
+  assertEquals(told(99), `vCPU 1 can not go on: KVM left it with exit 99${ending}`);
+  const fail = () => {
+    throw new SystemError("reading registers", 5);
+  };
+  assertEquals(
+    describeExit(0, 14, new Struct(kvm_run), { instruction: fail, describe: fail }, ram),
+    "vCPU 0 can not go on: KVM_RUN failed with EFAULT; instruction unknown (reading registers: EIO); " +
+      "registers unknown (reading registers: EIO)",
+  );
 });
 
 /** A libc whose KVM answers as a test wants it. */

@@ -58,7 +58,6 @@ export function bootLoader(options: BootOptions, ahead: Promise<BootFiles>): () 
       },
       devices,
       seed: deterministic ? undefined : randomSeed(host),
-      timebase: board.timebase,
     };
     board.boot(context);
     const loaded = load(contents, memory);

@@ -65,7 +65,6 @@ export async function planMachine(value: MachineDescription, options: PlanOption
     harts: description.cpus,
     ramSize: description.memory,
     bios: description.boot.bios !== undefined,
-    bootargs: description.boot.append,
   });
 
   const named = await Promise.all(

@@ -107,11 +107,10 @@ function load(kernel: Uint8Array): void {
   engine.reset();
   boot({
     engine,
-    files: bootFiles({ kernel }),
+    files: bootFiles({ kernel, append: "quiet" }),
     write: (at, content) => engine.write(at, content),
     devices: [],
-    timebase: 10_000_000,
-  }, "quiet");
+  }, 10_000_000);
 }
 
 const packagePath = Deno.makeTempFileSync({ suffix: ".deb" });

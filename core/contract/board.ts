@@ -59,8 +59,6 @@ export interface BootContext {
   readonly seed?: Bytes;
   /** All devices, placed. */
   readonly devices: readonly (Omit<Placeable, "irq"> & Placement & { readonly tree?: DeviceTreePart })[];
-  /** Ticks a second of the architecture's timer. */
-  readonly timebase: number;
 }
 
 /** A board, made for one machine. */
@@ -103,5 +101,5 @@ export interface BoardDefinition<C = unknown> extends PluginHead<"board"> {
   /** Whether a boot file is for machines of this board; for the choice of an engine where the description names none. */
   takes?(file: BootFile): boolean;
   /** Makes the board of one machine. */
-  create(context: { config: C; harts: number; ramSize: number; bios: boolean; bootargs?: string }): Board;
+  create(context: { config: C; harts: number; ramSize: number; bios: boolean }): Board;
 }

@@ -28,7 +28,7 @@ const pcMicro: BoardDefinition<PcMicroConfig> = defineBoard<PcMicroConfig>({
   }),
   takes: isForPc,
 
-  create({ config, ramSize, bootargs }): Board {
+  create({ config, ramSize }): Board {
     if (ramSize > RAM_LIMIT) {
       throw new RangeError(`Cannot configure machine.memory: the board pc_micro takes at most ${RAM_LIMIT / 2 ** 20}M`);
     }
@@ -40,7 +40,7 @@ const pcMicro: BoardDefinition<PcMicroConfig> = defineBoard<PcMicroConfig>({
       place: placeDevices,
       // Nobody drives the bus.
       unassigned: () => ALL_ONES,
-      boot: (context) => boot(context, { ...config, bootargs }),
+      boot: (context) => boot(context, config),
       describe: () => new Uint8Array(0),
     };
   },

@@ -1,6 +1,7 @@
 // How the PC board starts: what goes where in RAM, and how the first CPU enters.
 
 import type { Address, BootContext, Bytes } from "../../core/plugin.ts";
+import type { PcMicroConfig } from "./board.ts";
 import { seedNode, startInfo, type Told, zeroPage } from "./boot_params.ts";
 import { hex, LOW } from "./memory_map.ts";
 import { mpTable } from "./mp_table.ts";
@@ -16,25 +17,15 @@ const QUEUES: readonly number[] = [0, 1, 2, 3, 4, 5, 6, 7];
 /** Linux restarts itself by a triple fault: there is no keyboard controller to ask. */
 const WORDS = "reboot=t";
 
-/** How the board was configured. */
-export interface BootOptions {
-  /** How a flat binary is entered. */
-  readonly flat: "real" | "long";
-  /** How a kernel is entered that has both ways in. */
-  readonly entry: "auto" | "linux" | "pvh";
-  readonly bootargs: string | undefined;
-}
-
 const isVirtio = ({ plugin }: BootContext["devices"][number]): boolean => plugin.startsWith("virtio_");
 
 /** The kernel's command line: the board's words, the caller's, and the virtio devices, which nothing else announces. */
-export function commandLine({ engine, devices, files }: BootContext, bootargs: string | undefined): string {
+export function commandLine({ engine, devices, files: { append } }: BootContext): string {
   const own = typeof engine.description.append === "string" ? [engine.description.append] : [];
   const announced = devices.filter(isVirtio).map(({ addresses, irq }) =>
     `virtio_mmio.device=4K@${hex(addresses[0])}:${irq}`
   );
-  const given = files.append ?? bootargs;
-  return [WORDS, ...own, ...given ? [given] : [], ...announced].join(" ");
+  return [WORDS, ...own, ...append ? [append] : [], ...announced].join(" ");
 }
 
 function textBytes(text: string): Uint8Array<ArrayBuffer> {
@@ -68,7 +59,7 @@ function placeInitrd({ engine: { ram }, files }: BootContext, program: Program):
 }
 
 /** Loads the files and starts the first CPU; the others wait until it starts them. */
-export function boot(context: BootContext, { flat, entry, bootargs }: BootOptions): void {
+export function boot(context: BootContext, { flat, entry }: PcMicroConfig): void {
   const { engine, files, devices, write } = context;
   if (files.bios) throw new RangeError("Cannot boot: the board pc_micro takes no bios, only a kernel");
   if (!files.kernel) throw new TypeError("Cannot boot: wanted a kernel, got none");
@@ -90,7 +81,7 @@ export function boot(context: BootContext, { flat, entry, bootargs }: BootOption
     }
   }
   if (initrdAt !== undefined) write(initrdAt, files.initrd!);
-  if (program.entry !== "real") prepare(context, program, told, commandLine(context, bootargs));
+  if (program.entry !== "real") prepare(context, program, told, commandLine(context));
 
   for (const { addresses } of devices.filter(isVirtio)) engine.notify?.(addresses[0] + QUEUE_NOTIFY, 4, QUEUES);
   engine.harts[0].start({ pc: BigInt(program.pc), ...entryState(program) });

@@ -20,12 +20,12 @@ const riscvVirt: BoardDefinition<RiscvVirtConfig> = defineBoard<RiscvVirtConfig>
   architecture: "riscv64",
   config: object({ timebase: optional(integer({ min: 1, max: 1_000_000_000 }), 10_000_000) }),
 
-  create({ config, ramSize, bios, bootargs }): Board {
+  create({ config: { timebase }, ramSize, bios }): Board {
     return {
       ramBase: RAM_BASE,
-      timebase: config.timebase,
+      timebase,
       defaultDevices: [
-        { use: "clint", config: { timebase: config.timebase } },
+        { use: "clint", config: { timebase } },
         { use: "plic", config: { inputs: LAST_IRQ } },
         { use: "syscon" },
         { use: "goldfish_rtc" },
@@ -34,8 +34,8 @@ const riscvVirt: BoardDefinition<RiscvVirtConfig> = defineBoard<RiscvVirtConfig>
       place: (devices) => placeDevices(devices, ramSize),
       unassigned: () => FAULT,
       ...bios ? {} : { firmware: (access) => new Sbi(access, { base: RAM_BASE, size: ramSize }) },
-      boot: (context) => boot(context, bootargs),
-      describe: (context) => describe(context, bootargs),
+      boot: (context) => boot(context, timebase),
+      describe: (context) => describe(context, timebase),
     };
   },
 });

@@ -68,14 +68,14 @@ function readPrograms({ engine, files }: BootContext): { bios?: Program; kernel?
  * Plans the layout of RAM: programs at their places near the base; from the top down, each on its own pages, what
  * firmware is told, the initrd and the device tree, so that a program's stack and heap find the room between.
  */
-function plan(context: BootContext, bootargs: string | undefined): Plan {
+function plan(context: BootContext, timebase: number): Plan {
   const { engine: { ram }, files } = context;
   const { bios, kernel } = readPrograms(context);
   const info = bios && firmwareInfo(kernel);
   const initrdSize = files.initrd?.length ?? 0;
   const tree = (initrdAt: Address): Bytes => {
     const initrd = files.initrd && { at: initrdAt, size: initrdSize };
-    return encodeTree(buildTree(context, { bootargs: files.append ?? bootargs, initrd }));
+    return encodeTree(buildTree(context, { timebase, initrd }));
   };
 
   const top = ram.base + ram.size;
@@ -109,8 +109,8 @@ function load(context: BootContext, program: Program): void {
 }
 
 /** The device tree's blob, as {@linkcode boot} would place it. */
-export function describe(context: BootContext, bootargs: string | undefined): Bytes {
-  return plan(context, bootargs).tree.content;
+export function describe(context: BootContext, timebase: number): Bytes {
+  return plan(context, timebase).tree.content;
 }
 
 /**
@@ -119,8 +119,8 @@ export function describe(context: BootContext, bootargs: string | undefined): By
  *
  * @throws {RangeError} for files that are not to be booted or do not fit, with one sentence.
  */
-export function boot(context: BootContext, bootargs: string | undefined): void {
-  const { bios, kernel, initrd, tree, info } = plan(context, bootargs);
+export function boot(context: BootContext, timebase: number): void {
+  const { bios, kernel, initrd, tree, info } = plan(context, timebase);
   const first = bios ?? kernel;
   if (!first) throw new TypeError("Cannot boot: wanted a kernel or a bios, got neither");
   for (const program of [bios, kernel]) if (program) load(context, program);

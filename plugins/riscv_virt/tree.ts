@@ -3,9 +3,11 @@
 import { node, type PropertyValue, type TreeNode } from "../../core/device_tree.ts";
 import type { Address, BootContext, DeviceTreePart, TreeValue } from "../../core/plugin.ts";
 
-/** What the boot loader tells the kernel. */
-export interface Chosen {
-  readonly bootargs?: string;
+/** What the board knows of its machine. */
+export interface Facts {
+  /** Ticks a second of the `time` counter. */
+  readonly timebase: number;
+  /** Where the initrd is to be. */
   readonly initrd?: { readonly at: Address; readonly size: number };
 }
 
@@ -80,7 +82,7 @@ function uniqueName(base: string, siblings: readonly TreeNode[]): string {
 }
 
 /** Builds the tree of a machine whose devices are placed. */
-export function buildTree({ engine, devices, timebase, seed }: BootContext, { bootargs, initrd }: Chosen): TreeNode {
+export function buildTree({ engine, files, devices, seed }: BootContext, { timebase, initrd }: Facts): TreeNode {
   const cpus = engine.harts.map((_, hart) => describeCpu(hart, engine.description));
   const described = devices.flatMap((device) =>
     device.tree ? [{ device, tree: device.tree, self: describeDevice(device, device.tree) }] : []
@@ -89,7 +91,7 @@ export function buildTree({ engine, devices, timebase, seed }: BootContext, { bo
   const serials = described.filter(({ tree }) => tree.node === "serial").map(({ self }) => `/soc/${self.name}`);
 
   const chosen = node("chosen", {
-    ...bootargs === undefined ? {} : { bootargs },
+    ...files.append === undefined ? {} : { bootargs: files.append },
     ...serials.length ? { "stdout-path": serials[0] } : {},
     ...initrd ? { "linux,initrd-start": BigInt(initrd.at), "linux,initrd-end": BigInt(initrd.at + initrd.size) } : {},
     ...seed ? { "rng-seed": seed } : {},

@@ -74,7 +74,6 @@ function boot(
     engine,
     files: bootFiles(files),
     devices,
-    timebase: 1,
     write: (at, content) => engine.write(at, content),
   });
   return { engine, notified, entry: engine.harts[0].entry!, view: new DataView(engine.ram.buffer) };

@@ -174,7 +174,6 @@ function context(
         irq: placements[i].irq,
         tree: PARTS[part.plugin],
       })),
-      timebase: made.timebase,
     },
   };
 }

@@ -12,6 +12,7 @@ import {
   bytesFile,
   type Engine,
   type Host,
+  type PlacedDevice,
 } from "./plugin.ts";
 
 /** What booting needs. */
@@ -22,7 +23,7 @@ export interface BootOptions {
   readonly board: Board;
   readonly engine: Engine;
   readonly memory: GuestMemory;
-  readonly devices: BootContext["devices"];
+  readonly devices: readonly PlacedDevice[];
   /** Whether the same run is to come again: then nothing random of the host's may get in. */
   readonly deterministic: boolean;
 }

@@ -11,7 +11,6 @@ import { Machine } from "./machine.ts";
 import { GuestMemory } from "./memory.ts";
 import { CORE_SERVICES, type Plan, planMachine, type PlannedDevice } from "./plan.ts";
 import type {
-  BootContext,
   Bytes,
   Clock,
   CoreServices,
@@ -22,7 +21,9 @@ import type {
   Firmware,
   MachineDescription,
   Placeable,
+  PlacedDevice,
   PluginDefinition,
+  Region,
   ServiceName,
   StreamBackend,
 } from "./plugin.ts";
@@ -302,7 +303,7 @@ class Assembly {
   }
 
   /** Gives every device its addresses and its interrupt. */
-  #place(created: readonly Created[]): BootContext["devices"] {
+  #place(created: readonly Created[]): PlacedDevice[] {
     const { board } = this.#plan;
     const placeables = created.map(({ planned, device }): Placeable => ({
       name: planned.name,
@@ -326,7 +327,7 @@ class Assembly {
     }));
   }
 
-  #addRegion(name: string, region: Device["regions"][number], base: number): void {
+  #addRegion(name: string, region: Region, base: number): void {
     const ram = this.#memory!;
     if (base < ram.base + ram.size && ram.base < base + region.size) {
       throw new RangeError(`Cannot place ${name}.${region.name} at 0x${base.toString(16)}: it overlaps RAM`);

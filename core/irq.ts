@@ -1,8 +1,6 @@
 // Interrupt lines: level-triggered, OR-ed where several devices share an input of the controller.
 
-import type { Device, IrqLine } from "./plugin.ts";
-
-type Controller = NonNullable<Device["controller"]>;
+import type { InterruptController, IrqLine } from "./plugin.ts";
 
 /** One input of the interrupt controller. */
 class Input {
@@ -42,7 +40,7 @@ class Line implements IrqLine {
 export class Interrupts {
   readonly #lines: Line[] = [];
   readonly #inputs = new Map<number, Input>();
-  #controller: Controller | undefined;
+  #controller: InterruptController | undefined;
 
   /** A device's line, not connected yet. */
   line(): IrqLine & { connect(input: number): void } {
@@ -52,7 +50,7 @@ export class Interrupts {
   }
 
   /** Names the controller. Throws a `RangeError` if it lacks an input that a line is connected to. */
-  attach(name: string, controller: Controller): void {
+  attach(name: string, controller: InterruptController): void {
     for (const number of this.#inputs.keys()) {
       if (number < 0 || number >= controller.inputs) {
         throw new RangeError(

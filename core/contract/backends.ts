@@ -38,18 +38,25 @@ export interface BlockBackend {
   close?(): void | Promise<void>;
 }
 
+/** How a large frame is still to be cut up. */
+export type Segmentation = {
+  /** What is in it: TCP over IPv4 or IPv6, or UDP. */
+  readonly kind: "tcp4" | "tcp6" | "udp";
+  /** Payload bytes of a segment. */
+  readonly size: number;
+  /** How many bytes its headers have: a hint. */
+  readonly headerLength: number;
+  /** Whether CWR is set, a flag of TCP's congestion notification. */
+  readonly ecn: boolean;
+};
+
 /** An Ethernet frame, with the offloads that its sender left undone (as in virtio 1.2 section 5.1.6). */
 export type Packet = {
   readonly frame: Bytes;
   /** The checksum is still to be summed from byte `start` on and stored at `start + offset`. */
   readonly checksum?: { readonly start: number; readonly offset: number };
-  /** The frame is still to be cut into segments of `size` payload bytes; `headerLength` is a hint. */
-  readonly segmentation?: {
-    readonly kind: "tcp4" | "tcp6" | "udp";
-    readonly size: number;
-    readonly headerLength: number;
-    readonly ecn: boolean;
-  };
+  /** The frame is still to be cut into segments. */
+  readonly segmentation?: Segmentation;
 };
 
 /** A network: it carries Ethernet frames, and may drop them. */

@@ -32,6 +32,12 @@ export interface Placement {
   readonly irq?: number;
 }
 
+/** A device in its place. */
+export interface PlacedDevice extends Omit<Placeable, "irq">, Placement {
+  /** What it says of itself in the device tree. */
+  readonly tree?: DeviceTreePart;
+}
+
 /** What is loaded at start. */
 export interface BootFiles {
   /** The kernel: an Image, an ELF or a flat binary. */
@@ -58,7 +64,21 @@ export interface BootContext {
   /** 32 random bytes, for a guest that has no source of its own yet; absent under the instruction clock. */
   readonly seed?: Bytes;
   /** All devices, placed. */
-  readonly devices: readonly (Omit<Placeable, "irq"> & Placement & { readonly tree?: DeviceTreePart })[];
+  readonly devices: readonly PlacedDevice[];
+}
+
+/** What firmware works with. */
+export interface FirmwareContext {
+  /** The CPUs; they are there as soon as a call comes. */
+  readonly harts: () => readonly Hart[];
+  /** Virtual time, and alarms. */
+  readonly clock: Clock;
+  /** Power off, reset. */
+  readonly power: Power;
+  /** Writes to the machine's first stream. */
+  readonly console: (bytes: Bytes) => void;
+  /** Guest RAM; it is there as soon as a call comes. */
+  readonly memory: Dma;
 }
 
 /** A board, made for one machine. */
@@ -75,21 +95,24 @@ export interface Board {
   place(devices: readonly Placeable[]): Placement[];
   /** Answers a register access to nothing: a value, or a fault (-1). */
   unassigned(at: Address, width: Width, write: boolean): number;
-  /** Served firmware calls; asked for after the engine is open. Absent under `bios`. */
-  firmware?(
-    access: {
-      harts: () => readonly Hart[];
-      clock: Clock;
-      power: Power;
-      console: (bytes: Bytes) => void;
-      /** Guest RAM. */
-      memory: Dma;
-    },
-  ): Firmware;
+  /** Served firmware calls; asked for before the engine is opened, which gets it. Absent under `bios`. */
+  firmware?(context: FirmwareContext): Firmware;
   /** Loads the boot files and starts the first hart(s). Throws with one clear sentence. */
   boot(context: BootContext): void;
   /** The machine's description for the guest (an FDT blob), as `boot` would place it; empty where guests read none. */
   describe(context: BootContext): Bytes;
+}
+
+/** What a board is made for. */
+export interface BoardContext<C> {
+  /** Its checked configuration. */
+  readonly config: C;
+  /** How many harts. */
+  readonly harts: number;
+  /** Bytes of RAM. */
+  readonly ramSize: number;
+  /** Whether the guest brings its own firmware. */
+  readonly bios: boolean;
 }
 
 /** A board plugin: what differs between machines of an architecture. */
@@ -101,5 +124,5 @@ export interface BoardDefinition<C = unknown> extends PluginHead<"board"> {
   /** Whether a boot file is for machines of this board; for the choice of an engine where the description names none. */
   takes?(file: BootFile): boolean;
   /** Makes the board of one machine. */
-  create(context: { config: C; harts: number; ramSize: number; bios: boolean }): Board;
+  create(context: BoardContext<C>): Board;
 }

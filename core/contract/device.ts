@@ -22,6 +22,14 @@ export interface DeviceTreePart {
   readonly companions?: Readonly<Record<string, Readonly<Record<string, TreeValue>>>>;
 }
 
+/** What devices' interrupt lines are wired to: a device, or a part of the engine. */
+export interface InterruptController {
+  /** How many inputs it has, numbered from 0. */
+  readonly inputs: number;
+  /** Tells an input's level: whether any line that is wired to it is asserted. */
+  set(input: number, level: boolean): void;
+}
+
 /** A device as core drives it. Core owns `state`: it may replace the object between any two calls. */
 export interface Device<S extends Plain = Plain> {
   /** All of the device's state, requests in flight included. */
@@ -33,7 +41,7 @@ export interface Device<S extends Plain = Plain> {
   /** What the inbox delivers, by event name. */
   readonly events?: Readonly<Record<string, (token: number, outcome: Plain) => void>>;
   /** For an interrupt controller: the inputs that devices' lines are wired to. */
-  readonly controller?: { readonly inputs: number; set(input: number, level: boolean): void };
+  readonly controller?: InterruptController;
   /** After build, reset and restore: derive interrupt lines and alarms from `state`, issue requests in flight again. */
   refresh?(): void;
   /** Stop starting new host work; core then waits until nothing is borrowed. */

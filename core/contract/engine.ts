@@ -1,7 +1,7 @@
 // What executes guest code: RAM, harts, and how they are run.
 
 import type { Schema } from "../schema.ts";
-import type { Device, PluginHead } from "./device.ts";
+import type { InterruptController, PluginHead } from "./device.ts";
 import type { Clock, Power } from "./services.ts";
 import type { Address, Bytes, Nanos, Plain, Width } from "./values.ts";
 
@@ -36,6 +36,19 @@ export type Exit =
   /** The guest can not go on: a sentence for the host. */
   | { readonly reason: "error"; readonly message: string };
 
+/** How a hart is started. */
+export interface HartEntry {
+  /** The physical address of its first instruction. */
+  readonly pc: bigint;
+  /**
+   * The mode it begins in, by the architecture's name: `"M"`, `"S"` or `"U"` for riscv64; `"real"`, `"protected"` or
+   * `"long"` for x86_64, of which {@linkcode Engine.description} says those that the engine has.
+   */
+  readonly mode: string;
+  /** Further registers to be set, by name. */
+  readonly registers?: Readonly<Record<string, bigint>>;
+}
+
 /** One CPU as boards and debuggers see it. */
 export interface Hart {
   /** A register by its architectural name: `"pc"`, `"a0"`, `"satp"`… */
@@ -47,7 +60,7 @@ export interface Hart {
    * A hart started in mode `"M"` is its own firmware: its CSRs stand as at power-on (nothing delegated), and the
    * engine hands none of its calls to {@linkcode Firmware}.
    */
-  start(entry: { pc: bigint; mode: string; registers?: Readonly<Record<string, bigint>> }): void;
+  start(entry: HartEntry): void;
   /** Stops the hart until `start`. */
   stop(): void;
   /** Whether it is stopped. */
@@ -66,7 +79,12 @@ export interface Engine {
   readonly harts: readonly Hart[];
   /** Instructions retired by all harts since the start; exact whenever the engine calls out. */
   readonly retired: number;
-  /** Facts for boards and device trees, e.g. the ISA string. */
+  /**
+   * Facts for boards, by name; a board does without one that it does not find, if it can. Of riscv64, `isa`: the ISA
+   * string, e.g. `"rv64imafdc_zicsr"`, and `mmu`: the device tree's `mmu-type`, e.g. `"riscv,sv39"`. Of x86_64, `modes`:
+   * a list of the modes in which harts can be started ({@linkcode HartEntry}), and `append`: words that a Linux kernel
+   * needs on its command line to run on this engine.
+   */
   readonly description: Readonly<Record<string, Plain>>;
   /**
    * Whether the CPUs run beside the caller's thread, from the first `run` up to `pause`: `run` then serves their
@@ -74,7 +92,7 @@ export interface Engine {
    */
   readonly concurrent?: boolean;
   /** An interrupt controller of the engine's own, to which the devices' lines are wired. */
-  readonly controller?: Device["controller"];
+  readonly controller?: InterruptController;
   /**
    * Makes what the first run needs and is not made yet, such as code. Called while boot files are being read into RAM;
    * `run` does it otherwise.

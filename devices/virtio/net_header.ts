@@ -1,6 +1,6 @@
 // The header before every packet of a network device: virtio 1.2 section 5.1.6.
 
-import type { Bytes, Packet } from "../../core/plugin.ts";
+import type { Bytes, Packet, Segmentation } from "../../core/plugin.ts";
 
 /** Bytes of the header. */
 export const HEADER_SIZE = 12;
@@ -12,7 +12,7 @@ const FLAG_NEEDS_CSUM = 1;
 const GSO_ECN = 0x80;
 const GSO = { none: 0, tcp4: 1, tcp6: 4, udp: 5 } as const;
 
-type Kind = NonNullable<Packet["segmentation"]>["kind"];
+type Kind = Segmentation["kind"];
 
 /** Which offloads one side left to the other when they agreed on features. */
 export interface Offloads {

@@ -8,6 +8,7 @@ import {
   type EngineDefinition,
   type Exit,
   type Hart,
+  type InterruptController,
   type Nanos,
   type Plain,
   type Ram,
@@ -66,7 +67,7 @@ class KvmEngine implements Engine {
   readonly concurrent = true;
   /** Nobody counts them. */
   readonly retired = 0;
-  readonly controller: NonNullable<Engine["controller"]>;
+  readonly controller: InterruptController;
   readonly #context: EngineContext<KvmConfig>;
   readonly #libc = Libc.get();
   /** What was opened; it is given back in the opposite order. */

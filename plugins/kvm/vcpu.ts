@@ -1,6 +1,6 @@
 // A vCPU as the machine's thread sees it: its Worker, its registers, its part in a pause.
 
-import type { Hart } from "../../core/plugin.ts";
+import type { Hart, HartEntry } from "../../core/plugin.ts";
 import { KVM, MP_STATE } from "./api.ts";
 import { type Leaf, setLeaves } from "./cpuid.ts";
 import { bufferAt, type Libc } from "./libc.ts";
@@ -149,7 +149,7 @@ export class Vcpu implements Hart {
     this.registers.set(register, value);
   }
 
-  start({ pc, mode, registers = {} }: Parameters<Hart["start"]>[0]): void {
+  start({ pc, mode, registers = {} }: HartEntry): void {
     if (!(MODES as readonly string[]).includes(mode)) {
       throw new RangeError(`Cannot start vCPU ${this.#start.vcpu}: wanted a mode of ${MODES.join(", ")}, got ${mode}`);
     }

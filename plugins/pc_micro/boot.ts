@@ -1,6 +1,6 @@
 // How the PC board starts: what goes where in RAM, and how the first CPU enters.
 
-import type { Address, BootContext, Bytes } from "../../core/plugin.ts";
+import type { Address, BootContext, Bytes, PlacedDevice } from "../../core/plugin.ts";
 import type { PcMicroConfig } from "./board.ts";
 import { seedNode, startInfo, type Told, zeroPage } from "./boot_params.ts";
 import { hex, LOW } from "./memory_map.ts";
@@ -17,7 +17,7 @@ const QUEUES: readonly number[] = [0, 1, 2, 3, 4, 5, 6, 7];
 /** Linux restarts itself by a triple fault: there is no keyboard controller to ask. */
 const WORDS = "reboot=t";
 
-const isVirtio = ({ plugin }: BootContext["devices"][number]): boolean => plugin.startsWith("virtio_");
+const isVirtio = ({ plugin }: PlacedDevice): boolean => plugin.startsWith("virtio_");
 
 /** The kernel's command line: the board's words, the caller's, and the virtio devices, which nothing else announces. */
 export function commandLine({ engine, devices, files: { append } }: BootContext): string {

@@ -1,6 +1,6 @@
 // One hart's privileged state: registers, traps, interrupts, counters (privileged specification 20240411, chapters 3 and 10).
 
-import type { Alarm, Hart, Plain } from "../../core/plugin.ts";
+import type { Alarm, Hart, HartEntry, Plain } from "../../core/plugin.ts";
 import { CAUSE, INTERRUPT, MODE, type Mode, STATUS } from "./cause.ts";
 import { type Csr, CSRS, ENVCFG, S_INTERRUPTS, STORED_SLOT, type StoredCsr } from "./csrs.ts";
 import { hartBase, SINK, SLOT } from "./layout.ts";
@@ -309,7 +309,7 @@ export class RiscvHart implements Hart {
 
   // ------------------------------------------------------------ start and stop
 
-  start(entry: { pc: bigint; mode: string; registers?: Readonly<Record<string, bigint>> }): void {
+  start(entry: HartEntry): void {
     if (!this.state.stopped) throw new Error(`Cannot start hart ${this.index}: it runs already`);
     const mode = MODE[entry.mode as keyof typeof MODE];
     if (mode === undefined) {

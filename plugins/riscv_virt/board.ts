@@ -33,7 +33,7 @@ const riscvVirt: BoardDefinition<RiscvVirtConfig> = defineBoard<RiscvVirtConfig>
       ],
       place: (devices) => placeDevices(devices, ramSize),
       unassigned: () => FAULT,
-      ...bios ? {} : { firmware: (access) => new Sbi(access, { base: RAM_BASE, size: ramSize }) },
+      ...bios ? {} : { firmware: (context) => new Sbi(context, { base: RAM_BASE, size: ramSize }) },
       boot: (context) => boot(context, timebase),
       describe: (context) => describe(context, timebase),
     };

@@ -1,9 +1,7 @@
 // The supervisor's firmware: RISC-V Supervisor Binary Interface 2.0, chapters 3 to 10 and 12.
 
-import type { Address, Board, Bytes, Firmware, Hart } from "../../core/plugin.ts";
+import type { Address, Bytes, Firmware, FirmwareContext, Hart } from "../../core/plugin.ts";
 import type { Extent } from "./program.ts";
-
-type Access = Parameters<NonNullable<Board["firmware"]>>[0];
 
 /** Standard error codes (chapter 3). */
 const ERR = {
@@ -50,15 +48,15 @@ export function startSupervisor(hart: Hart, id: number, entry: Address, opaque: 
 
 /** The SBI of one machine. It keeps no state of its own: timers, interrupts and run states are the harts'. */
 export class Sbi implements Firmware {
-  readonly #access: Access;
+  readonly #context: FirmwareContext;
   readonly #ram: Extent;
   /** Functions by extension, then by function number. */
   readonly #extensions: ReadonlyMap<bigint, readonly Call[]>;
   /** The calls of SBI 0.1, which answer in `a0` alone. */
   readonly #legacy: ReadonlyMap<bigint, (hart: number, argument: Arguments) => bigint>;
 
-  constructor(access: Access, ram: Extent) {
-    this.#access = access;
+  constructor(context: FirmwareContext, ram: Extent) {
+    this.#context = context;
     this.#ram = ram;
     this.#extensions = new Map([
       [0x10n, this.#base()],
@@ -92,7 +90,7 @@ export class Sbi implements Firmware {
   }
 
   get #harts(): readonly Hart[] {
-    return this.#access.harts();
+    return this.#context.harts();
   }
 
   #base(): Call[] {
@@ -176,8 +174,8 @@ export class Sbi implements Firmware {
     if (what > RESET.WARM_REBOOT || why > RESET_REASON.SYSTEM_FAILURE) return { error: ERR.INVALID_PARAM };
     for (const hart of this.#harts) hart.stop();
     if (what === RESET.SHUTDOWN) {
-      this.#access.power("off", why === RESET_REASON.SYSTEM_FAILURE ? FAILURE_EXIT_CODE : 0);
-    } else this.#access.power("reset");
+      this.#context.power("off", why === RESET_REASON.SYSTEM_FAILURE ? FAILURE_EXIT_CODE : 0);
+    } else this.#context.power("reset");
     return {};
   }
 
@@ -193,13 +191,13 @@ export class Sbi implements Firmware {
     const { base, size } = this.#ram;
     if (high || low < BigInt(base) || low + length > BigInt(base + size)) return { error: ERR.INVALID_PARAM };
     const bytes: Bytes = new Uint8Array(Number(length < CONSOLE_CHUNK ? length : CONSOLE_CHUNK));
-    this.#access.memory.read(Number(low), bytes);
-    this.#access.console(bytes);
+    this.#context.memory.read(Number(low), bytes);
+    this.#context.console(bytes);
     return { value: BigInt(bytes.length) };
   }
 
   #putByte(byte: bigint): Answer {
-    this.#access.console(Uint8Array.of(Number(byte & 0xffn)));
+    this.#context.console(Uint8Array.of(Number(byte & 0xffn)));
     return {};
   }
 }

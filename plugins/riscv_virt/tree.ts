@@ -1,7 +1,7 @@
 // The machine as its guest sees it: the device tree after Linux's bindings (Devicetree Specification 0.4, section 3).
 
 import { node, type PropertyValue, type TreeNode } from "../../core/device_tree.ts";
-import type { Address, BootContext, DeviceTreePart, TreeValue } from "../../core/plugin.ts";
+import type { Address, BootContext, DeviceTreePart, Engine, PlacedDevice, TreeValue } from "../../core/plugin.ts";
 
 /** What the board knows of its machine. */
 export interface Facts {
@@ -10,8 +10,6 @@ export interface Facts {
   /** Where the initrd is to be. */
   readonly initrd?: { readonly at: Address; readonly size: number };
 }
-
-type PlacedDevice = BootContext["devices"][number];
 
 function unitName(name: string, at: Address | undefined): string {
   return at === undefined ? name : `${name}@${at.toString(16)}`;
@@ -41,7 +39,7 @@ interface Cpu {
   readonly inputs: TreeNode;
 }
 
-function describeCpu(hart: number, description: BootContext["engine"]["description"]): Cpu {
+function describeCpu(hart: number, description: Engine["description"]): Cpu {
   const { isa, mmu } = description;
   if (typeof isa !== "string" || !/^rv64i[a-z]*(_[a-z0-9]+)*$/.test(isa)) {
     throw new TypeError(`Cannot describe the CPUs: wanted an ISA text such as "rv64imafdc_zicsr", got ${String(isa)}`);

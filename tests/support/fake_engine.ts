@@ -1,12 +1,12 @@
 // An engine that runs nothing and remembers all: RAM and harts for tests of boards.
 
-import type { Address, BootFile, Bytes, Engine, Hart, Plain, Ram } from "../../core/plugin.ts";
+import type { Address, BootFile, Bytes, Engine, Hart, HartEntry, Plain, Ram } from "../../core/plugin.ts";
 
 /** A hart made of a table of registers. */
 export class FakeHart implements Hart {
   readonly registers = new Map<string, bigint>();
   /** How it was started last. */
-  entry?: Parameters<Hart["start"]>[0];
+  entry?: HartEntry;
   stopped = true;
   flushes = 0;
   readonly interrupts = new Set<number>();
@@ -19,7 +19,7 @@ export class FakeHart implements Hart {
     this.registers.set(register, value);
   }
 
-  start(entry: Parameters<Hart["start"]>[0]): void {
+  start(entry: HartEntry): void {
     if (!this.stopped) throw new Error("it runs already");
     this.entry = entry;
     this.stopped = false;

@@ -11,7 +11,7 @@ export interface Region {
   readonly name: string;
   /** Bytes, a multiple of 4. */
   readonly size: number;
-  /** The access widths the registers take, besides the split of wider ones; any other access is a bus fault. */
+  /** The access widths that the registers take. One of another width, or not aligned to its width, is a bus fault. */
   readonly widths: readonly Width[];
   /** Reads the register at `offset` (aligned to `width`). May have side effects. */
   read(offset: number, width: Width): number;

@@ -4,7 +4,7 @@
 export type Address = number;
 /** Virtual time since the machine was built, in nanoseconds: a safe integer. */
 export type Nanos = number;
-/** Bytes a device register access moves. The bus splits 8-byte accesses, low half first. */
+/** Bytes that an access to device registers moves. Engines make two of 4 bytes, low half first, of one of 8. */
 export type Width = 1 | 2 | 4;
 /** A view of bytes, shared or not. */
 export type Bytes = Uint8Array<ArrayBufferLike>;

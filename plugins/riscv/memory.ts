@@ -17,9 +17,9 @@ export class EngineMemory {
   /** Where the counters of entries, and the entries that compiled regions replaced, start. */
   readonly countersOffset: number;
   readonly originalsOffset: number;
-  /** For each page of RAM: the address of its predecoded page or 0 (i32), and its flags (a byte). See code.ts. */
   /** How many more entries and turns of loops each region is good for before it is optimized (i32 each). */
   readonly turnsOffset: number;
+  /** For each page of RAM: the address of its predecoded page or 0 (i32), and its flags (a byte). See code.ts. */
   readonly pageCodeOffset: number;
   readonly pageFlagsOffset: number;
   /** Where the predecoded pages start. */

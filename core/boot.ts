@@ -1,11 +1,11 @@
 // Booting: files are opened when they are needed, and read straight into guest RAM while the engine prepares itself.
 
-import type { CheckedDescription } from "./description.ts";
 import type { GuestMemory } from "./memory.ts";
 import {
   type Address,
   type Board,
   type BootContext,
+  type BootDescription,
   type BootFile,
   type BootFiles,
   type Bytes,
@@ -19,7 +19,7 @@ import {
 export interface BootOptions {
   readonly host: Pick<Host, "resolve" | "openFile" | "entropy">;
   readonly base: string | undefined;
-  readonly files: CheckedDescription["boot"];
+  readonly files: BootDescription;
   readonly board: Board;
   readonly engine: Engine;
   readonly memory: GuestMemory;

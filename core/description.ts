@@ -1,7 +1,7 @@
 // A machine's description: checked as plain data before anything is loaded.
 
 import { AUTO } from "./engines.ts";
-import type { Bytes, DeviceDescription, MachineDescription, Plain, PluginUse } from "./plugin.ts";
+import type { BootDescription, Bytes, DeviceDescription, MachineDescription, Plain, PluginUse } from "./plugin.ts";
 import { boolean, byteSize, integer, list, object, oneOf, optional, type Schema, show, string } from "./schema.ts";
 
 /** A description with every default filled in. */
@@ -15,12 +15,7 @@ export interface CheckedDescription {
   readonly clock: "host" | "instructions";
   readonly seed: number;
   readonly sharedMemory: boolean;
-  readonly boot: {
-    readonly kernel?: string | Bytes;
-    readonly initrd?: string | Bytes;
-    readonly bios?: string | Bytes;
-    readonly append?: string;
-  };
+  readonly boot: BootDescription;
   readonly devices: readonly DeviceDescription[];
 }
 
@@ -87,7 +82,7 @@ const description = object({
   sharedMemory: optional(boolean, false),
   boot: optional(
     object({ kernel: optional(file), initrd: optional(file), bios: optional(file), append: optional(string) }),
-    {} as CheckedDescription["boot"] as never,
+    {} as never,
   ),
   devices: optional(
     list(object({

@@ -9,7 +9,7 @@ export const MACHINE_OPTIONS: readonly Option[] = [
   { name: "kernel", value: "FILE", text: "a Linux Image or bzImage, an ELF or a flat binary" },
   { name: "initrd", value: "FILE", text: "the kernel's first file system" },
   { name: "append", value: "TEXT", text: "the kernel's command line; an image has one of its own" },
-  { name: "bios", value: "FILE", text: "firmware, entered in M-mode at the reset vector" },
+  { name: "bios", value: "FILE", text: "riscv64 firmware, entered in M-mode: an ELF, or a flat binary for RAM's base" },
   { name: "image", value: "NAME", text: "kernel and initrd of a pulled image (see denovisor images)" },
   { name: "memory", value: "SIZE", text: "RAM, such as 512M or 1G; default 256M" },
   { name: "cpus", value: "N", text: "CPUs; default 1" },

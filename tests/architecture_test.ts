@@ -55,8 +55,8 @@ const LAYERS: readonly [layer: RegExp, may: (imported: string, from: string) => 
     /^plugins\//,
     (imported, from) =>
       /^(core\/|node:)/.test(imported) || home(imported) === home(from) ||
-      // Helpers that plugins of one file share lie beside them.
-      (/^plugins\/\w+\.ts$/.test(imported) && !isPlugin(imported)),
+      // Helpers that plugins of one file share lie beside them, those that boards share in a folder.
+      (/^plugins\/(boards\/)?\w+\.ts$/.test(imported) && !isPlugin(imported)),
   ],
   [/^mod\.ts$/, (imported) => /^(core|devices|plugins)\//.test(imported)],
   // The fuzzer plays a virtio driver.

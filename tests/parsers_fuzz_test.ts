@@ -11,11 +11,11 @@ import { JsonError, parseJson } from "../cli/json.ts";
 import { Random } from "../cli/fuzz/random.ts";
 import { checkDescription } from "../core/description.ts";
 import { decodeTree, encodeTree, formatTree, node } from "../core/device_tree.ts";
-import { bytesFile, type MachineDescription, type Plain } from "../core/plugin.ts";
+import type { BootContext, BootFile, Bytes, MachineDescription, Plain } from "../core/plugin.ts";
 import { decodePlain, encodePlain } from "../core/snapshot.ts";
-import { boot } from "../plugins/riscv_virt/boot.ts";
-import { readProgram } from "../plugins/riscv_virt/kernel.ts";
-import { bootFiles, elf, linuxImage, LOOP } from "./support/boot_files.ts";
+import { boot as bootPc } from "../plugins/pc_micro/boot.ts";
+import { boot as bootRiscv } from "../plugins/riscv_virt/boot.ts";
+import { bootFiles, elf, type ElfSegment, linuxImage, LOOP, notes } from "./support/boot_files.ts";
 import { deb } from "./support/fake_archive.ts";
 import { FakeEngine } from "./support/fake_engine.ts";
 import { mutate } from "./support/mutate.ts";
@@ -27,7 +27,7 @@ const CASES = Number(Deno.env.get("DENOVISOR_FUZZ_CASES") ?? 400);
 const SLOW = 2000;
 const MIB = 2 ** 20;
 
-const RAM = { base: 0x8000_0000, size: 16 * MIB };
+const RAM_SIZE = 16 * MIB;
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
 
@@ -100,18 +100,19 @@ interface Parser {
   readonly share?: number;
 }
 
-const engine = new FakeEngine(RAM.size);
-
-/** Loads a kernel as a machine does, and starts it. */
-function load(kernel: Uint8Array): void {
-  engine.reset();
-  boot({
-    engine,
-    files: bootFiles({ kernel, append: "quiet" }),
-    write: (at, content) => engine.write(at, content),
-    devices: [],
-  }, 10_000_000);
+/** A machine that loads a kernel and starts, and runs nothing. */
+function loader(base: number, boot: (context: BootContext) => void): (kernel: Uint8Array) => void {
+  const engine = new FakeEngine(RAM_SIZE, 1, base);
+  engine.description.modes = ["real", "protected", "long"];
+  return (kernel) => {
+    engine.reset();
+    const write = (at: number, content: Bytes | BootFile) => engine.write(at, content);
+    boot({ engine, files: bootFiles({ kernel, append: "quiet" }), write, devices: [] });
+  };
 }
+
+const loadRiscv = loader(0x8000_0000, (context) => bootRiscv(context, 10_000_000));
+const loadPc = loader(0, (context) => bootPc(context, { flat: "long", entry: "auto" }));
 
 const packagePath = Deno.makeTempFileSync({ suffix: ".deb" });
 globalThis.addEventListener("unload", () => {
@@ -127,13 +128,13 @@ const PARSERS: Record<string, Parser> = {
     valid: [
       elf({ segments: [{}, { paddr: 0x8000_1000n, memsz: 0x1000n }], symbols: { tohost: 0x8000_0000n, other: 1n } }),
     ],
-    read: load,
+    read: loadRiscv,
     errors: [RangeError],
     message: /^Cannot boot/,
   },
   "Linux Images and flat programs": {
     valid: [linuxImage({ length: 512 }), new Uint8Array([...LOOP, ...new Uint8Array(200)])],
-    read: load,
+    read: loadRiscv,
     errors: [RangeError],
     message: /^Cannot boot/,
   },
@@ -322,12 +323,30 @@ async function assertCheap(act: () => unknown): Promise<void> {
 }
 
 Deno.test("an ELF file whose segments lie on each other is refused, not loaded for hours", async () => {
-  const segments = Array.from({ length: 100 }, () => ({ memsz: BigInt(RAM.size), bytes: new Uint8Array(4) }));
+  const hostile = (machine: number, paddr: bigint): Uint8Array => {
+    const segment = { paddr, memsz: BigInt(RAM_SIZE / 2), bytes: new Uint8Array(4) };
+    return elf({ machine, entry: paddr, segments: Array.from({ length: 60_000 }, () => segment) });
+  };
+  const message = "its segments of 0x7530000000 bytes overlap, or do not fit into RAM";
+  await assertCheap(() => assertThrows(() => loadRiscv(hostile(243, 0x8000_0000n)), RangeError, message));
+  await assertCheap(() => assertThrows(() => loadPc(hostile(62, 0x10_0000n)), RangeError, message));
+});
+
+Deno.test("notes of an ELF file that lead back to themselves, or are all the whole file, are read to an end", async () => {
+  const segment = { paddr: 0x10_0000n };
+  const kernel = (...segments: ElfSegment[]) =>
+    elf({ machine: 62, entry: 0x10_0000n, segments: [segment, ...segments] });
+  // A note's size that is negative in 32 bits.
+  await assertCheap(() => loadPc(kernel(notes(0, 0xffff_fff4, 18))));
+  const whole = Array.from(
+    { length: 60_000 },
+    () => ({ type: 4, bytes: new Uint8Array(0), offset: 0n, filesz: 3_000_000n }),
+  );
   await assertCheap(() =>
     assertThrows(
-      () => readProgram("kernel", bytesFile(elf({ segments })), RAM, RAM.base),
+      () => loadPc(kernel(...whole)),
       RangeError,
-      "its segments of 0x64000000 bytes overlap, or do not fit into RAM",
+      "its notes have 0x29e8d60800 bytes, wanted at most 0x10000",
     )
   );
 });

@@ -1,16 +1,17 @@
 // How the PC board starts: what goes where in RAM, and how the first CPU enters.
 
 import type { Address, BootContext, Bytes, PlacedDevice } from "../../core/plugin.ts";
+import { hex } from "../boards/hex.ts";
+import { load } from "../boards/program.ts";
 import type { PcMicroConfig } from "./board.ts";
 import { seedNode, startInfo, type Told, zeroPage } from "./boot_params.ts";
-import { hex, LOW } from "./memory_map.ts";
+import { LOW } from "./memory_map.ts";
 import { mpTable } from "./mp_table.ts";
-import { type Program, readProgram } from "./program.ts";
+import { type PcProgram, readProgram } from "./program.ts";
 import { gdt, GDT_LIMIT, pageTables } from "./tables.ts";
 
 const PAGE = 4096;
 const MEBIBYTE = 2 ** 20;
-const ZEROES = new Uint8Array(64 * 1024);
 /** virtio 1.2 section 4.2.2: the register by which drivers notify, and the queue numbers that get there by themselves. */
 const QUEUE_NOTIFY = 0x50;
 const QUEUES: readonly number[] = [0, 1, 2, 3, 4, 5, 6, 7];
@@ -46,7 +47,7 @@ function textBytes(text: string): Uint8Array<ArrayBuffer> {
 }
 
 /** The initrd's place: at the top of RAM, on a page of its own. */
-function placeInitrd({ engine: { ram }, files }: BootContext, program: Program): Address | undefined {
+function placeInitrd({ engine: { ram }, files }: BootContext, program: PcProgram): Address | undefined {
   const size = files.initrd?.length ?? 0;
   const at = ram.base + Math.floor((ram.size - size) / PAGE) * PAGE;
   if (program.end > at) {
@@ -65,8 +66,10 @@ export function boot(context: BootContext, { flat, entry }: PcMicroConfig): void
   if (!files.kernel) throw new TypeError("Cannot boot: wanted a kernel, got none");
   const { modes } = engine.description;
   const pvh = entry === "pvh" || entry === "auto" && Array.isArray(modes) && modes.includes("protected");
-  const program = readProgram(files.kernel, flat, pvh);
-  if (entry === "pvh" && program.entry === "linux") throw new RangeError("Cannot boot the kernel: it has no PVH entry");
+  const program = readProgram(files.kernel, { ram: engine.ram, flat, pvh });
+  if (entry === "pvh" && program.protocol === "linux") {
+    throw new RangeError("Cannot boot the kernel: it has no PVH entry");
+  }
 
   const initrdAt = placeInitrd(context, program);
   const told: Told = {
@@ -74,21 +77,16 @@ export function boot(context: BootContext, { flat, entry }: PcMicroConfig): void
     initrd: initrdAt === undefined ? undefined : { at: initrdAt, size: files.initrd!.length },
     seeded: context.seed !== undefined,
   };
-  for (const { at, content, zeroes } of program.segments) {
-    write(at, content);
-    for (let done = 0; done < zeroes; done += ZEROES.length) {
-      write(at + content.length + done, ZEROES.subarray(0, Math.min(ZEROES.length, zeroes - done)));
-    }
-  }
+  load(write, program);
   if (initrdAt !== undefined) write(initrdAt, files.initrd!);
-  if (program.entry !== "real") prepare(context, program, told, commandLine(context));
+  if (program.protocol !== "real") prepare(context, program, told, commandLine(context));
 
   for (const { addresses } of devices.filter(isVirtio)) engine.notify?.(addresses[0] + QUEUE_NOTIFY, 4, QUEUES);
-  engine.harts[0].start({ pc: BigInt(program.pc), ...entryState(program) });
+  engine.harts[0].start({ pc: BigInt(program.entry), ...entryState(program) });
 }
 
 /** Fills low memory with what the entry wants to find. */
-function prepare({ engine, write, seed }: BootContext, program: Program, told: Told, line: string): void {
+function prepare({ engine, write, seed }: BootContext, program: PcProgram, told: Told, line: string): void {
   const parts: readonly (readonly [Address, Bytes])[] = [
     [LOW.GDT, gdt()],
     [LOW.PAGE_TABLES, pageTables()],
@@ -102,9 +100,9 @@ function prepare({ engine, write, seed }: BootContext, program: Program, told: T
 }
 
 /** The mode and the registers of an entry. */
-function entryState({ entry }: Program): { mode: string; registers: Record<string, bigint> } {
+function entryState({ protocol }: PcProgram): { mode: string; registers: Record<string, bigint> } {
   const tables = { gdt_base: BigInt(LOW.GDT), gdt_limit: BigInt(GDT_LIMIT) };
-  switch (entry) {
+  switch (protocol) {
     case "real":
       return { mode: "real", registers: { rsp: BigInt(LOW.FLAT) } };
     case "pvh":

@@ -1,6 +1,7 @@
 // Where things stand on the PC board: RAM from 0, registers below 4 GiB, I/O ports, interrupt numbers.
 
 import type { Address, Placeable, Placement } from "../../core/plugin.ts";
+import { hex } from "../boards/hex.ts";
 
 /** Where I/O ports begin on the bus: above every physical address of x86-64, which has at most 52 bits. */
 export const PORTS: Address = 2 ** 52;
@@ -45,11 +46,6 @@ const VIRTIO = { at: RAM_LIMIT, step: 0x1000, count: 32 } as const;
 const FREE = { at: 0xd100_0000, step: 0x1_0000, end: IO_APIC } as const;
 /** Interrupts that no device of a PC has by custom. */
 const FREE_IRQS: readonly number[] = [5, 6, 7, 9, 10, 11, 12, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23];
-
-/** A number as messages show it. */
-export function hex(value: number | bigint): string {
-  return `0x${value.toString(16)}`;
-}
 
 /** An address as messages show it: a port by its number. */
 function place(at: Address): string {

@@ -2,9 +2,10 @@
 
 import { encodeTree } from "../../core/device_tree.ts";
 import type { Address, BootContext, BootFile, Bytes } from "../../core/plugin.ts";
+import { hex } from "../boards/hex.ts";
+import { load } from "../boards/program.ts";
+import type { RiscvProgram } from "./elf.ts";
 import { readProgram } from "./kernel.ts";
-import { hex } from "./memory_map.ts";
-import type { Program } from "./program.ts";
 import { startSupervisor } from "./sbi.ts";
 import { buildTree } from "./tree.ts";
 
@@ -16,7 +17,6 @@ const KERNEL_OFFSET = 0x20_0000;
 const FW_DYNAMIC_INFO = { magic: 0x4942534fn, version: 2n, next_mode_s: 1n, options: 0n, boot_hart: 0n } as const;
 /** Room behind the device tree, where a BIOS grows it. */
 const TREE_SLACK = PAGE;
-const ZEROES = new Uint8Array(64 * 1024);
 
 /** What is to lie in RAM, with its place. */
 interface Placed<T> {
@@ -26,8 +26,8 @@ interface Placed<T> {
 
 /** All that is to be done at start. */
 interface Plan {
-  readonly bios?: Program;
-  readonly kernel?: Program;
+  readonly bios?: RiscvProgram;
+  readonly kernel?: RiscvProgram;
   readonly initrd?: Placed<BootFile>;
   readonly tree: Placed<Bytes>;
   readonly info?: Placed<Bytes>;
@@ -42,7 +42,7 @@ function sizeText(bytes: number): string {
   return `${Math.ceil(bytes / MEBIBYTE)}M`;
 }
 
-function firmwareInfo(kernel: Program | undefined): Uint8Array<ArrayBuffer> {
+function firmwareInfo(kernel: RiscvProgram | undefined): Uint8Array<ArrayBuffer> {
   const { magic, version, next_mode_s, options, boot_hart } = FW_DYNAMIC_INFO;
   const bytes = new Uint8Array(48);
   const view = new DataView(bytes.buffer);
@@ -52,7 +52,7 @@ function firmwareInfo(kernel: Program | undefined): Uint8Array<ArrayBuffer> {
 }
 
 /** Reads the programs and checks that they leave each other alone. */
-function readPrograms({ engine, files }: BootContext): { bios?: Program; kernel?: Program } {
+function readPrograms({ engine, files }: BootContext): { bios?: RiscvProgram; kernel?: RiscvProgram } {
   const { ram } = engine;
   const bios = files.bios && readProgram("bios", files.bios, ram, ram.base);
   const kernel = files.kernel && readProgram("kernel", files.kernel, ram, ram.base + (bios ? KERNEL_OFFSET : 0));
@@ -99,15 +99,6 @@ function plan(context: BootContext, timebase: number): Plan {
   };
 }
 
-function load(context: BootContext, program: Program): void {
-  for (const { at, content, zeroes } of program.segments) {
-    context.write(at, content);
-    for (let done = 0; done < zeroes; done += ZEROES.length) {
-      context.write(at + content.length + done, ZEROES.subarray(0, Math.min(ZEROES.length, zeroes - done)));
-    }
-  }
-}
-
 /** The device tree's blob, as {@linkcode boot} would place it. */
 export function describe(context: BootContext, timebase: number): Bytes {
   return plan(context, timebase).tree.content;
@@ -123,7 +114,7 @@ export function boot(context: BootContext, timebase: number): void {
   const { bios, kernel, initrd, tree, info } = plan(context, timebase);
   const first = bios ?? kernel;
   if (!first) throw new TypeError("Cannot boot: wanted a kernel or a bios, got neither");
-  for (const program of [bios, kernel]) if (program) load(context, program);
+  for (const program of [bios, kernel]) if (program) load(context.write, program);
   for (const placed of [initrd, tree, info]) if (placed) context.write(placed.at, placed.content);
 
   const { engine } = context;

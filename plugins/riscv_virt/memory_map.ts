@@ -1,6 +1,7 @@
 // Where devices stand: the memory map and interrupt numbers of QEMU's "virt" machine, and free space beside them.
 
 import type { Address, Placeable, Placement } from "../../core/plugin.ts";
+import { hex } from "../boards/hex.ts";
 
 /** Where RAM begins. */
 export const RAM_BASE = 0x8000_0000;
@@ -33,11 +34,6 @@ const FREE = { at: 0x2000_0000, step: 0x1_0000, irq: 64 } as const;
 export const LAST_IRQ = 127;
 /** RISC-V physical addresses have 56 bits; what a number holds exactly ends before. */
 const ADDRESS_LIMIT = 2 ** 53;
-
-/** A number as messages show it. */
-export function hex(value: number | bigint): string {
-  return `0x${value.toString(16)}`;
-}
 
 /** Address ranges in use, each with its owner's name. */
 class Taken {

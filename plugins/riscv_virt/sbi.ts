@@ -1,7 +1,7 @@
 // The supervisor's firmware: RISC-V Supervisor Binary Interface 2.0, chapters 3 to 10 and 12.
 
 import type { Address, Bytes, Firmware, FirmwareContext, Hart } from "../../core/plugin.ts";
-import type { Extent } from "./program.ts";
+import type { Extent } from "../boards/program.ts";
 
 /** Standard error codes (chapter 3). */
 const ERR = {

@@ -3,7 +3,7 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { bytesFile, type Placeable } from "../../core/plugin.ts";
 import pc_micro from "../../plugins/pc_micro/board.ts";
-import { bootFiles, type BytesToBoot } from "../support/boot_files.ts";
+import { bootFiles, type BytesToBoot, bzImage, elf as makeElf, type ElfParts, pvhNote } from "../support/boot_files.ts";
 import { FakeEngine } from "../support/fake_engine.ts";
 
 const MIB = 2 ** 20;
@@ -94,28 +94,9 @@ Deno.test("pc_micro enters a flat binary in real or in long mode", () => {
 });
 
 /** An ELF file for x86-64 with one segment, and a PVH note if there is an entry for it. */
-function elf(at: number, code: Uint8Array, { entry = at, pvh = 0, machine = 62 } = {}): Uint8Array {
-  const file = new Uint8Array(0x200 + code.length);
-  const view = new DataView(file.buffer);
-  file.set([0x7f, 0x45, 0x4c, 0x46, 2, 1, 1]);
-  view.setUint16(18, machine, true);
-  view.setBigUint64(24, BigInt(entry), true);
-  view.setBigUint64(32, 64n, true);
-  view.setUint16(54, 56, true);
-  view.setUint16(56, pvh ? 2 : 1, true);
-  const header = (index: number, type: number, offset: number, size: number, memory = size) => {
-    view.setUint32(64 + index * 56, type, true);
-    [[8, offset], [24, at], [32, size], [40, memory]].forEach(([field, value]) =>
-      view.setBigUint64(64 + index * 56 + field, BigInt(value), true)
-    );
-  };
-  header(0, 1, 0x200, code.length, code.length + 16);
-  file.set(code, 0x200);
-  if (pvh) {
-    header(1, 4, 0x180, 20);
-    [4, 4, 18, 0x006e6558, pvh].forEach((word, i) => view.setUint32(0x180 + 4 * i, word, true));
-  }
-  return file;
+function elf(at: number, bytes: Uint8Array, { pvh = 0, machine = 62 } = {}): Uint8Array {
+  const segment = { bytes, paddr: BigInt(at), memsz: BigInt(bytes.length + 16) };
+  return makeElf({ machine, entry: BigInt(at), segments: pvh ? [segment, pvhNote(pvh)] : [segment] });
 }
 
 Deno.test("pc_micro loads an ELF kernel and tells it by the zero page what there is", () => {
@@ -172,22 +153,6 @@ Deno.test("pc_micro enters by PVH where the kernel has it and the engine can", (
   );
 });
 
-/** A bzImage of the boot protocol 2.15 whose code is one byte. */
-function bzImage({ version = 0x20f, flags = 1 } = {}): Uint8Array {
-  const file = new Uint8Array(2 * 512 + 0x201);
-  const view = new DataView(file.buffer);
-  view.setUint8(0x1f1, 1);
-  view.setUint16(0x1fe, 0xaa55, true);
-  view.setUint8(0x201, 0x6a);
-  view.setUint32(0x202, 0x53726448, true);
-  view.setUint16(0x206, version, true);
-  view.setUint16(0x236, flags, true);
-  view.setBigUint64(0x258, 0x100_0000n, true);
-  view.setUint32(0x260, 0x20_0000, true);
-  file[2 * 512 + 0x200] = 0x90;
-  return file;
-}
-
 Deno.test("pc_micro enters a bzImage at its 64-bit entry, with its own setup header", () => {
   const { entry, engine, view } = boot({ kernel: bzImage() });
   assertEquals([entry.mode, entry.pc, engine.bytes(0x100_0200, 1)[0]], ["long", 0x100_0200n, 0x90]);
@@ -213,11 +178,11 @@ Deno.test("pc_micro refuses what it can not boot, with one sentence", () => {
   );
   refused(
     kernel(elf(0x20_0000, Uint8Array.of(1), { machine: 243 })),
-    "Cannot boot the kernel: it is an ELF file for machine 243, wanted x86-64 (62)",
+    "Cannot boot the kernel: wanted an ELF file for x86-64 (machine 62), got one for machine 243",
   );
   refused(
     kernel(elf(0x1000, Uint8Array.of(1))),
-    "Cannot boot the kernel: it is linked to 0x1000, wanted an address from 0x100000 on",
+    "Cannot boot the kernel: it is linked to 0x1000, wanted an address from 0x100000 to 0xcfffffff",
   );
   refused(kernel(bzImage({ version: 0x20b })), "Cannot boot the kernel: it has no 64-bit entry (boot protocol 2.11)");
   refused(
@@ -232,6 +197,45 @@ Deno.test("pc_micro refuses what it can not boot, with one sentence", () => {
     kernel(new Uint8Array(640 * 1024).fill(0x90)),
     "Cannot boot the kernel: a flat binary in real mode has 622592 bytes at most, got 655360",
   );
+});
+
+Deno.test("pc_micro refuses a broken ELF, or one linked to where no RAM is, with its own numbers", () => {
+  const refused = (parts: ElfParts, message: string) => {
+    const error = assertThrows(() => boot({ kernel: makeElf({ machine: 62, ...parts }) }), RangeError) as Error;
+    assertEquals(error.message, `Cannot boot the kernel: ${message}`);
+  };
+  const at = { paddr: 0x20_0000n };
+  const entry = 0x20_0000n;
+  const where = "does not lie in RAM, which is 0x0 to 0x3ffffff";
+  refused({ segments: [] }, "its entry point lies in none of its segments");
+  refused({ entry: 2n ** 53n + 1n, segments: [at] }, "its entry point lies in none of its segments");
+  refused(
+    { segments: [{ paddr: 2n ** 53n + 1n }] },
+    `its segment of 0x4 bytes at 0x20000000000001 ${where}`,
+  );
+  refused(
+    { segments: [{ ...at, memsz: 2n ** 64n - 1n }] },
+    `its segment of 0xffffffffffffffff bytes at 0x200000 ${where}`,
+  );
+  refused({ segments: [{ ...at, offset: 2n ** 64n - 1n }] }, "its segment is cut off");
+  refused(
+    { segments: [{ ...at, filesz: 4n, memsz: 2n }] },
+    "it has a segment with more bytes in the file than in memory",
+  );
+  refused({ entry, segments: [at, { type: 4, offset: 2n ** 63n }] }, "its note is cut off");
+  refused({ segments: [at, pvhNote(0x30_0000)] }, "its entry point lies in none of its segments");
+  const strange = makeElf({ machine: 62 });
+  strange[54] = 64;
+  assertThrows(() => boot({ kernel: strange }), RangeError, "its program header table has entries of 64 bytes");
+});
+
+Deno.test("pc_micro refuses a bzImage that wants to lie where it can not", () => {
+  const refused = (address: bigint, message: string) =>
+    assertThrows(() => boot({ kernel: bzImage({ address }) }), RangeError, message);
+  const wanted = "wanted an address from 0x100000 to 0xcfffffff";
+  refused(0x7000n, `Cannot boot the kernel: it is linked to 0x7000, ${wanted}`);
+  refused(2n ** 64n - 1n, `Cannot boot the kernel: it is linked to 0xffffffffffffffff, ${wanted}`);
+  refused(0x800_0000n, "Cannot boot: the boot files need at least 131M of memory, the machine has 64M");
 });
 
 Deno.test("pc_micro knows its kernels from others", () => {

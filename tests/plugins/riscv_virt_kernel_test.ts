@@ -1,9 +1,9 @@
-// Tests plugins/riscv_virt/kernel.ts and elf.ts: what they recognize, and what they refuse with one sentence.
+// Tests plugins/riscv_virt/kernel.ts and elf.ts, and plugins/boards under them: what they recognize, and what they refuse with one sentence.
 
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { bytesFile } from "../../core/plugin.ts";
+import type { Role, Segment } from "../../plugins/boards/program.ts";
 import { readProgram } from "../../plugins/riscv_virt/kernel.ts";
-import type { Role, Segment } from "../../plugins/riscv_virt/program.ts";
 import { elf, linuxImage, LOOP } from "../support/boot_files.ts";
 
 const RAM = { base: 0x8000_0000, size: 0x10_0000 };

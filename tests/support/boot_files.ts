@@ -1,4 +1,4 @@
-// Boot files made for tests: Linux Images and ELF programs, whole or broken.
+// Boot files made for tests: Linux Images, bzImages and ELF programs, whole or broken.
 
 import { type BootFiles, type Bytes, bytesFile } from "../../core/plugin.ts";
 
@@ -33,26 +33,56 @@ export function linuxImage(
   return bytes;
 }
 
+/** A bzImage of the boot protocol 2.15 whose code is one byte. */
+export function bzImage({ version = 0x20f, flags = 1, address = 0x100_0000n } = {}): Uint8Array<ArrayBuffer> {
+  const file = new Uint8Array(2 * 512 + 0x201);
+  const view = new DataView(file.buffer);
+  view.setUint8(0x1f1, 1);
+  view.setUint16(0x1fe, 0xaa55, true);
+  view.setUint8(0x201, 0x6a);
+  view.setUint32(0x202, 0x53726448, true);
+  view.setUint16(0x206, version, true);
+  view.setUint16(0x236, flags, true);
+  view.setBigUint64(0x258, address, true);
+  view.setUint32(0x260, 0x20_0000, true);
+  file[2 * 512 + 0x200] = 0x90;
+  return file;
+}
+
 /** What an ELF is made of; every number may be a lie. */
 export interface ElfParts {
   readonly machine?: number;
   readonly entry?: bigint;
-  readonly segments?: readonly {
-    readonly bytes?: Uint8Array;
-    readonly vaddr?: bigint;
-    readonly paddr?: bigint;
-    readonly filesz?: bigint;
-    readonly memsz?: bigint;
-    readonly offset?: bigint;
-  }[];
+  readonly segments?: readonly ElfSegment[];
   readonly symbols?: Readonly<Record<string, bigint>>;
 }
 
-/** An ELF64 executable for RISC-V. */
+/** A segment of one. */
+export interface ElfSegment {
+  readonly type?: number;
+  readonly bytes?: Uint8Array;
+  readonly vaddr?: bigint;
+  readonly paddr?: bigint;
+  readonly filesz?: bigint;
+  readonly memsz?: bigint;
+  readonly offset?: bigint;
+}
+
+/** Notes of one owner after the other, in 32-bit words: sizes, type, name, content. */
+export function notes(...words: number[]): ElfSegment {
+  return { type: 4, bytes: new Uint8Array(Uint32Array.from(words).buffer) };
+}
+
+/** The note by which a kernel for x86 tells its PVH entry. */
+export function pvhNote(entry: number): ElfSegment {
+  return notes(4, 4, 18, 0x006e6558, entry);
+}
+
+/** An ELF64 executable, for RISC-V unless told otherwise. */
 export function elf(
   { machine = 243, entry = 0x8000_0000n, segments = [{}], symbols }: ElfParts = {},
 ): Uint8Array<ArrayBuffer> {
-  const bytes = new Uint8Array(8192);
+  const bytes = new Uint8Array(8192 + segments.reduce((sum, { bytes = LOOP }) => sum + 56 + bytes.length, 0));
   const view = new DataView(bytes.buffer);
   let end = 64 + 56 * segments.length;
   const append = (part: Uint8Array): bigint => {
@@ -72,7 +102,7 @@ export function elf(
     const at = 64 + 56 * i;
     const offset = append(content);
     const filesz = part.filesz ?? BigInt(content.length);
-    view.setUint32(at, 1, true);
+    view.setUint32(at, part.type ?? 1, true);
     view.setBigUint64(at + 8, part.offset ?? offset, true);
     view.setBigUint64(at + 16, part.vaddr ?? paddr, true);
     view.setBigUint64(at + 24, paddr, true);

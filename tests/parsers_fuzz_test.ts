@@ -15,7 +15,7 @@ import type { BootContext, BootFile, Bytes, MachineDescription, Plain } from "..
 import { decodePlain, encodePlain } from "../core/snapshot.ts";
 import { boot as bootPc } from "../plugins/pc_micro/boot.ts";
 import { boot as bootRiscv } from "../plugins/riscv_virt/boot.ts";
-import { bootFiles, elf, type ElfSegment, linuxImage, LOOP, notes } from "./support/boot_files.ts";
+import { bootFiles, bzImage, elf, type ElfSegment, linuxImage, LOOP, notes, pvhNote } from "./support/boot_files.ts";
 import { deb } from "./support/fake_archive.ts";
 import { FakeEngine } from "./support/fake_engine.ts";
 import { mutate } from "./support/mutate.ts";
@@ -113,6 +113,7 @@ function loader(base: number, boot: (context: BootContext) => void): (kernel: Ui
 
 const loadRiscv = loader(0x8000_0000, (context) => bootRiscv(context, 10_000_000));
 const loadPc = loader(0, (context) => bootPc(context, { flat: "long", entry: "auto" }));
+const loadPcReal = loader(0, (context) => bootPc(context, { flat: "real", entry: "linux" }));
 
 const packagePath = Deno.makeTempFileSync({ suffix: ".deb" });
 globalThis.addEventListener("unload", () => {
@@ -135,6 +136,27 @@ const PARSERS: Record<string, Parser> = {
   "Linux Images and flat programs": {
     valid: [linuxImage({ length: 512 }), new Uint8Array([...LOOP, ...new Uint8Array(200)])],
     read: loadRiscv,
+    errors: [RangeError],
+    message: /^Cannot boot/,
+  },
+  "ELF programs for a PC": {
+    valid: [
+      elf({ machine: 62, entry: 0x10_0000n, segments: [{ paddr: 0x10_0000n, memsz: 0x1000n }] }),
+      elf({
+        machine: 62,
+        segments: [{ paddr: 0x20_0000n }, { paddr: 0x20_1000n }, notes(4, 1, 7, 0x756e47, 0), pvhNote(0x20_0000)],
+      }),
+    ],
+    read: loadPc,
+    errors: [RangeError],
+    message: /^Cannot boot/,
+  },
+  "bzImages and flat programs for a PC": {
+    valid: [bzImage({ address: 0x10_0000n }), new Uint8Array(300).fill(0x90)],
+    read(bytes) {
+      loadPc(bytes);
+      loadPcReal(bytes);
+    },
     errors: [RangeError],
     message: /^Cannot boot/,
   },

@@ -3,6 +3,7 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { bytesFile, type Placeable } from "../../core/plugin.ts";
 import pc_micro from "../../plugins/pc_micro/board.ts";
+import { readProgram } from "../../plugins/pc_micro/program.ts";
 import { bootFiles, type BytesToBoot, bzImage, elf as makeElf, type ElfParts, pvhNote } from "../support/boot_files.ts";
 import { FakeEngine } from "../support/fake_engine.ts";
 
@@ -246,4 +247,20 @@ Deno.test("pc_micro knows its kernels from others", () => {
     false,
     false,
   ]);
+});
+
+Deno.test("pc_micro survives every cut and every changed byte of a kernel", () => {
+  const attempt = (kernel: Uint8Array): void => {
+    try {
+      readProgram(bytesFile(kernel), { ram: { base: 0, size: 64 * MIB }, flat: "long", pvh: true });
+    } catch (error) {
+      assert(error instanceof RangeError && error.message.startsWith("Cannot boot the kernel: "), String(error));
+    }
+  };
+  for (const kernel of [elf(0x20_0000, Uint8Array.of(1), { pvh: 0x20_0000 }), bzImage()]) {
+    for (let length = 0; length < kernel.length; length++) attempt(kernel.subarray(0, length));
+    for (let i = 0; i < kernel.length; i++) {
+      for (const value of [0, 1, 0x7f, 0xff]) attempt(kernel.with(i, value));
+    }
+  }
 });

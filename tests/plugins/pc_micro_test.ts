@@ -33,7 +33,7 @@ Deno.test("pc_micro places devices where guests look for them", () => {
     { addresses: [0xd000_1000], irq: 6 },
     { addresses: [0xd000_2000], irq: 7 },
     { addresses: [0xd100_0000], irq: 9 },
-    { addresses: [PORTS + 0x500] },
+    { addresses: [PORTS + 0x500], irq: undefined },
   ]);
 });
 
@@ -45,6 +45,8 @@ Deno.test("pc_micro refuses places and interrupts that can not be had", () => {
     [device("a", { at: PORTS + 0x100 }), device("b", { at: PORTS + 0x800 })],
     "Cannot place b at port 0x800: a is at port 0x100",
   );
+  refused([device("a", { at: PORTS + 2 })], "Cannot place a at port 0x2: wanted an address that is a multiple of 4");
+  refused([device("a", { at: 0x1000, regions: [] })], "Cannot place a at 0x1000: it has no registers");
   refused([device("a", { irqNumber: 24 })], "Cannot wire a.irq: wanted a whole number from 1 to 23, got 24");
   const many = Array.from({ length: 18 }, (_, i) => device("virtio_rng", { name: `rng${i}` }));
   refused(many, "Cannot wire rng17: no interrupt is left");

@@ -122,12 +122,12 @@ Deno.test("a place that can not be had is refused with both names", () => {
   );
   refuse("Cannot place lamp0 at 0x1000: it has no registers", device("lamp", { at: 0x1000, regions: [] }));
   refuse(
-    "Cannot place lamp0: no room below RAM for its 0x60000000 bytes of registers",
+    "Cannot place lamp0: no room for its 0x60000000 bytes of registers",
     device("lamp", { size: 0x6000_0000 }),
   );
   refuse("Cannot wire lamp0.irq: wanted a whole number from 1 to 127, got 128", device("lamp", { irqNumber: 128 }));
   const many = Array.from({ length: 65 }, (_, i) => device("lamp", { name: `lamp${i}` }));
-  refuse("Cannot wire lamp64: all 127 interrupt numbers are in use", ...many);
+  refuse("Cannot wire lamp64: no interrupt is left; pin one with irq", ...many);
 });
 
 const PARTS: Record<string, DeviceTreePart> = {

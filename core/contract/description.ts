@@ -23,8 +23,8 @@ export interface DeviceDescription extends PluginUse {
 }
 
 /**
- * What is loaded at start: a kernel, or firmware, or both. A file is given by its path or URL (against `base`), or as the
- * bytes themselves.
+ * What is loaded at start: a kernel, or firmware, or both. A file is given by its path or URL (against `base`), or as
+ * the bytes themselves.
  */
 export interface BootDescription {
   /** A Linux Image or bzImage, an ELF file, or a flat binary: what the board takes. */
@@ -48,7 +48,7 @@ export interface MachineDescription {
   readonly engine?: string | PluginUse;
   /** Default: the engine's. */
   readonly board?: string | PluginUse;
-  /** Bytes of RAM, or text such as `"512M"`: from 1M to 3584M (`pc_micro`: 3328M), a multiple of 4K; default `"256M"`. */
+  /** Bytes of RAM, or text such as `"512M"`: 1M to 3584M (`pc_micro`: 3328M), a multiple of 4K; default `"256M"`. */
   readonly memory?: number | string;
   /** Harts, from 1 to 32; default 1. */
   readonly cpus?: number;
@@ -61,8 +61,8 @@ export interface MachineDescription {
   /** What to load at start. */
   readonly boot?: BootDescription;
   /**
-   * Besides the board's own. One that uses the plugin of a device of the board's takes that one's place: a second serial
-   * port is the second to be named here.
+   * Besides the board's own. One that uses the plugin of a device of the board's takes that one's place: a second
+   * serial port is the second to be named here.
    */
   readonly devices?: readonly DeviceDescription[];
 }

@@ -81,9 +81,9 @@ export interface Engine {
   readonly retired: number;
   /**
    * Facts for boards, by name; a board does without one that it does not find, if it can. Of riscv64, `isa`: the ISA
-   * string, e.g. `"rv64imafdc_zicsr"`, and `mmu`: the device tree's `mmu-type`, e.g. `"riscv,sv39"`. Of x86_64, `modes`:
-   * a list of the modes in which harts can be started ({@linkcode HartEntry}), and `append`: words that a Linux kernel
-   * needs on its command line to run on this engine.
+   * string, e.g. `"rv64imafdc_zicsr"`, and `mmu`: the device tree's `mmu-type`, e.g. `"riscv,sv39"`. Of x86_64,
+   * `modes`: a list of the modes in which harts can be started ({@linkcode HartEntry}), and `append`: words that a
+   * Linux kernel needs on its command line to run on this engine.
    */
   readonly description: Readonly<Record<string, Plain>>;
   /**

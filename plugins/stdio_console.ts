@@ -7,11 +7,16 @@ import { OutputQueue } from "./output_queue.ts";
 
 /** Bytes a person may type ahead; the keys of the console work even when no guest reads. */
 const TYPE_AHEAD = 1 << 20;
-/** Signals that end the process without a word to its exit handlers, with the exit status that tells of them. */
-const SIGNALS = { SIGHUP: 129, SIGINT: 130, SIGTERM: 143 } as const;
+/** Signals that end a process at once, with the terminal as it is then. Windows has none that leave a terminal. */
+const SIGNALS = Deno.build.os === "windows" ? [] : ["SIGHUP", "SIGINT", "SIGTERM"] as const;
 const HELP = "\r\nCtrl-A x       quit\r\nCtrl-A h       this help\r\nCtrl-A Ctrl-A  send Ctrl-A\r\n";
 
-/** The terminal in raw mode, with Ctrl-A as the escape key; or a pipe, read until its end, byte for byte. */
+/**
+ * The terminal in raw mode, with Ctrl-A as the escape key; or a pipe, read until its end, byte for byte.
+ *
+ * A signal that may end the process sets the terminal back first and is then sent again, to do what it does without a
+ * console: a program that listens for it hears it twice.
+ */
 export default defineBackend({
   name: "stdio_console",
   provides: "stream",
@@ -46,7 +51,7 @@ class StdioConsole implements StreamBackend {
     globalThis.addEventListener("unload", this.#unload);
     if (this.#terminal) {
       Deno.stdin.setRaw(true);
-      for (const signal of signals()) Deno.addSignalListener(signal, this.#interrupted[signal]);
+      for (const [signal, listener] of this.#interrupted) Deno.addSignalListener(signal, listener);
     } else {
       process.stdin.pause();
     }
@@ -67,11 +72,14 @@ class StdioConsole implements StreamBackend {
     process.stdin.pause();
     await this.#output.drained();
     globalThis.removeEventListener("unload", this.#unload);
-    if (this.#terminal) {
-      for (const signal of signals()) Deno.removeSignalListener(signal, this.#interrupted[signal]);
-      Deno.stdin.setRaw(false);
-    }
+    this.#restore();
     this.#release();
+  }
+
+  #restore(): void {
+    if (!this.#terminal) return;
+    for (const [signal, listener] of this.#interrupted) Deno.removeSignalListener(signal, listener);
+    Deno.stdin.setRaw(false);
   }
 
   readonly #arrive = (chunk: Uint8Array): void => {
@@ -98,11 +106,13 @@ class StdioConsole implements StreamBackend {
     }
   };
 
-  readonly #interrupted: Record<Signal, () => void> = {
-    SIGHUP: () => Deno.exit(SIGNALS.SIGHUP),
-    SIGINT: () => Deno.exit(SIGNALS.SIGINT),
-    SIGTERM: () => Deno.exit(SIGNALS.SIGTERM),
-  };
+  readonly #interrupted = SIGNALS.map((signal) =>
+    [signal, (): void => {
+      this.#unload();
+      this.#restore();
+      process.kill(process.pid, signal);
+    }] as const
+  );
 
   #answer(): void {
     const reader = this.#reader;
@@ -118,12 +128,6 @@ class StdioConsole implements StreamBackend {
     this.#ahead -= taken.length;
     return taken;
   }
-}
-
-type Signal = keyof typeof SIGNALS;
-
-function signals(): Signal[] {
-  return Deno.build.os === "windows" ? ["SIGHUP", "SIGINT"] : ["SIGHUP", "SIGINT", "SIGTERM"];
 }
 
 const CTRL_A = 1;

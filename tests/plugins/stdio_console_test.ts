@@ -120,3 +120,10 @@ for (
     assert(/ icanon/.test(output), output);
   });
 }
+
+terminalTest("leaves a signal to the program that listens for it, and to its orderly end", async () => {
+  const output = await typed("listen", ["ready", "q"]);
+  assertStringIncludes(output, "bye");
+  assertStringIncludes(output, "code 5");
+  assert(/ icanon/.test(output), output);
+});

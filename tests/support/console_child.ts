@@ -4,6 +4,8 @@ import stdio_console from "../../plugins/stdio_console.ts";
 import { Room } from "./room.ts";
 
 const way = Deno.args[0] ?? "end";
+const stopped = Promise.withResolvers<void>();
+if (way === "listen") Deno.addSignalListener("SIGTERM", stopped.resolve);
 const ended = Promise.withResolvers<null>();
 const stream = await new Room().open(stdio_console, {}, { quit: () => ended.resolve(null) });
 await stream.write(new TextEncoder().encode("ready\n"));
@@ -15,7 +17,14 @@ for (;;) {
   await stream.write(new TextEncoder().encode(new TextDecoder().decode(bytes).toUpperCase()));
   if (way === "exit") Deno.exit(7);
   if (way === "throw") throw new Error("on purpose");
-  if (way === "signal") Deno.kill(Deno.pid, "SIGTERM");
+  if (way === "signal" || way === "listen") Deno.kill(Deno.pid, "SIGTERM");
+  if (way === "listen") {
+    await stopped.promise;
+    // Orderly disposal takes its time.
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    break;
+  }
 }
 await stream.write(new TextEncoder().encode("bye\n"));
 await stream.close?.();
+if (way === "listen") Deno.exit(5);

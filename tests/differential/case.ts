@@ -2,9 +2,9 @@
 
 import { CSR_NUMBERS } from "../../plugins/riscv/assembly/syntax.ts";
 import type { Mode } from "../../plugins/riscv/cause.ts";
-import { disassemble } from "../../plugins/riscv/disassembler.ts";
 import { INSTRUCTIONS } from "../../plugins/riscv/instructions.ts";
 import { F_NAMES, X_NAMES } from "../../plugins/riscv/registers.ts";
+import { disassemble } from "../support/riscv_disassembler.ts";
 import { encode } from "../support/riscv_rig.ts";
 import {
   AT,

@@ -2,9 +2,9 @@
 
 import { PMP_ENTRIES } from "../../plugins/riscv/pmp.ts";
 import { CSRS } from "../../plugins/riscv/csrs.ts";
-import { disassemble } from "../../plugins/riscv/disassembler.ts";
 import { SLOT } from "../../plugins/riscv/layout.ts";
 import { F_NAMES, X_NAMES } from "../../plugins/riscv/registers.ts";
+import { disassemble } from "./riscv_disassembler.ts";
 import type { EngineRig, OracleRig, Rig } from "./riscv_rig.ts";
 
 const hex = (value: bigint | number): string => `0x${BigInt.asUintN(64, BigInt(value)).toString(16)}`;

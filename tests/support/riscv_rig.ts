@@ -8,8 +8,8 @@ import riscv, { SLICE } from "../../plugins/riscv/engine.ts";
 import { RiscvHart } from "../../plugins/riscv/hart.ts";
 import { EngineMemory } from "../../plugins/riscv/memory.ts";
 import { SLOT } from "../../plugins/riscv/layout.ts";
-import { Oracle } from "../../plugins/riscv/oracle.ts";
 import type { Fields } from "../../plugins/riscv/rows/row.ts";
+import { Oracle } from "./riscv_oracle.ts";
 
 export const RAM_BASE = 0x8000_0000;
 /** The toy device: 256 bytes of registers, the rest of its page faults. */

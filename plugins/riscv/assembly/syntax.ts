@@ -3,7 +3,7 @@
 import { CSRS } from "../csrs.ts";
 import type { Encoding } from "../encoding.ts";
 import { F_NAMES, X_NAMES } from "../registers.ts";
-import type { CompressedRow, Fields, Row } from "../rows/row.ts";
+import type { Fields, Row } from "../rows/row.ts";
 
 /** An operand as it is written: fields by their own names, and the forms that make more of a field. */
 export type Operand =
@@ -52,7 +52,6 @@ export const ORDERING_BIT = 25;
 export const ROUNDING = ["rne", "rtz", "rdn", "rup", "rmm", , , "dyn"] as const;
 /** What a fence's letters mean, from the highest bit down. */
 export const FENCE_LETTERS = "iorw";
-export const FENCE_TSO = 0x8330000f;
 /** Conversions that are always exact: their rounding mode is left out if it is this one. */
 const EXACT: ReadonlySet<string> = new Set(["fcvt.d.s", "fcvt.d.w", "fcvt.d.wu"]);
 
@@ -86,17 +85,6 @@ export function operandsOf(row: Row, encoding: Encoding): Operand[] {
   });
 }
 
-/** The operands that are left to write in a compressed form: what it fixes goes without saying, but for `sp`. */
-export function compressedOperands(operands: readonly Operand[], { with: fixed = {} }: CompressedRow): Operand[] {
-  const SP = 2;
-  return operands.flatMap((operand): Operand[] => {
-    if (operand === "imm(rs1)") return fixed.imm === undefined ? ["imm(rs1)"] : ["rs1"];
-    const value = fixed[operand as keyof Fields];
-    const repeated = operand === "rs1" && fixed.rd === SP;
-    return value === undefined || value === SP && !repeated ? [operand] : [];
-  });
-}
-
 function numbers(names: readonly string[], letter: string): [string, number][] {
   return names.flatMap((name, i): [string, number][] => [[name, i], [`${letter}${i}`, i]]);
 }
@@ -105,6 +93,5 @@ function numbers(names: readonly string[], letter: string): [string, number][] {
 export const X_NUMBERS: ReadonlyMap<string, number> = new Map([...numbers(X_NAMES, "x"), ["fp", 8]]);
 /** Floating-point registers, by all their names. */
 export const F_NUMBERS: ReadonlyMap<string, number> = new Map(numbers(F_NAMES, "f"));
-/** CSRs of the engine by name, and the other way around. */
+/** CSRs of the engine by name. */
 export const CSR_NUMBERS: ReadonlyMap<string, number> = new Map(CSRS.map(({ name, number }) => [name, number]));
-export const CSR_NAMES: ReadonlyMap<number, string> = new Map(CSRS.map(({ name, number }) => [number, name]));

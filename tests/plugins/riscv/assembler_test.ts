@@ -2,9 +2,9 @@
 
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { assemble } from "../../../plugins/riscv/assembler.ts";
-import { disassemble } from "../../../plugins/riscv/disassembler.ts";
 import { INSTRUCTIONS } from "../../../plugins/riscv/instructions.ts";
 import { assembleByGnu, hasGnu } from "../../support/gnu.ts";
+import { disassemble } from "../../support/riscv_disassembler.ts";
 
 const BASE = 0x8000_0000;
 

@@ -2,11 +2,11 @@
 
 import { assert, assertEquals } from "@std/assert";
 import { CSRS } from "../../../plugins/riscv/csrs.ts";
-import { disassemble } from "../../../plugins/riscv/disassembler.ts";
 import { putFields } from "../../../plugins/riscv/encoding.ts";
 import { INSTRUCTIONS } from "../../../plugins/riscv/instructions.ts";
 import type { Fields } from "../../../plugins/riscv/rows/row.ts";
 import { hasGnu, objdump } from "../../support/gnu.ts";
+import { disassemble } from "../../support/riscv_disassembler.ts";
 
 /** Numbers that look random and are the same in each run. */
 function* numbers(): Generator<number, never> {

@@ -1,10 +1,7 @@
 // Instructions as text, in the style of GNU objdump with `-M no-aliases` (RISC-V Assembly Programmer's Manual).
 
 import {
-  compressedOperands,
-  CSR_NAMES,
   FENCE_LETTERS,
-  FENCE_TSO,
   isAtomic,
   type Operand,
   operandsOf,
@@ -12,10 +9,14 @@ import {
   ORDERINGS,
   ROUNDING,
   usualRounding,
-} from "./assembly/syntax.ts";
-import { INSTRUCTIONS } from "./instructions.ts";
-import { F_NAMES, X_NAMES } from "./registers.ts";
-import type { Fields } from "./rows/row.ts";
+} from "../../plugins/riscv/assembly/syntax.ts";
+import { CSRS } from "../../plugins/riscv/csrs.ts";
+import { INSTRUCTIONS } from "../../plugins/riscv/instructions.ts";
+import { F_NAMES, X_NAMES } from "../../plugins/riscv/registers.ts";
+import type { CompressedRow, Fields } from "../../plugins/riscv/rows/row.ts";
+
+const CSR_NAMES: ReadonlyMap<number, string> = new Map(CSRS.map(({ name, number }) => [number, name]));
+const FENCE_TSO = 0x8330000f;
 
 function hex(value: number | bigint): string {
   return `0x${value.toString(16)}`;
@@ -62,17 +63,20 @@ function operandText(operand: Operand, fields: Fields, pc: bigint): string {
   }
 }
 
+/** The operands that are left to write in a compressed form: what it fixes goes without saying, but for `sp`. */
+function compressedOperands(operands: readonly Operand[], { with: fixed = {} }: CompressedRow): Operand[] {
+  const SP = 2;
+  return operands.flatMap((operand): Operand[] => {
+    if (operand === "imm(rs1)") return fixed.imm === undefined ? ["imm(rs1)"] : ["rs1"];
+    const value = fixed[operand as keyof Fields];
+    const repeated = operand === "rs1" && fixed.rd === SP;
+    return value === undefined || value === SP && !repeated ? [operand] : [];
+  });
+}
+
 /**
  * The text of the instruction that stands in memory at `pc`: of the 32 bits there, or of the low 16 if it is a
  * compressed one. What is no instruction of the engine becomes data.
- *
- * @example
- * ```ts
- * import { disassemble } from "./disassembler.ts";
- * import { assertEquals } from "@std/assert";
- *
- * assertEquals(disassemble(0x00813503), "ld a0,8(sp)");
- * ```
  */
 export function disassemble(bits: number, pc: bigint = 0n): string {
   const decoded = INSTRUCTIONS.decode(bits);

@@ -1,16 +1,16 @@
 // The oracle: the rows' meaning over BigInt, one instruction at a time, slow and obvious; tests hold generated code to it.
 
 import type { EngineBus } from "../../core/plugin.ts";
-import { ACCESS, type Access, ACCESS_FAULT, CAUSE } from "./cause.ts";
-import type { Decoded } from "./encoding.ts";
-import type { RiscvHart } from "./hart.ts";
-import { INSTRUCTIONS } from "./instructions.ts";
-import { PAGE_BYTES, SINK, SLOT } from "./layout.ts";
-import type { Regime } from "./mmu.ts";
-import { BigIntValues } from "./oracle_values.ts";
-import { compute, type FpOp } from "./softfloat.ts";
-import { executeSystem } from "./system.ts";
-import type { AccessSize, AmoFunction, SystemCall, Vocabulary } from "./vocabulary.ts";
+import { ACCESS, type Access, ACCESS_FAULT, CAUSE } from "../../plugins/riscv/cause.ts";
+import type { Decoded } from "../../plugins/riscv/encoding.ts";
+import type { RiscvHart } from "../../plugins/riscv/hart.ts";
+import { INSTRUCTIONS } from "../../plugins/riscv/instructions.ts";
+import { PAGE_BYTES, SINK, SLOT } from "../../plugins/riscv/layout.ts";
+import type { Regime } from "../../plugins/riscv/mmu.ts";
+import { compute, type FpOp } from "../../plugins/riscv/softfloat.ts";
+import { executeSystem } from "../../plugins/riscv/system.ts";
+import type { AccessSize, AmoFunction, SystemCall, Vocabulary } from "../../plugins/riscv/vocabulary.ts";
+import { BigIntValues } from "./riscv_oracle_values.ts";
 
 /** What ends a row early. */
 class Trap {

@@ -1,11 +1,11 @@
 // A machine's loop: inbox, alarms, a quantum of the guest, a turn of the event loop, and again.
 
 import { type Alarms, HostTime, InstructionTime, NANOS_PER_INSTRUCTION } from "./clock.ts";
-import type { Turns } from "./hypervisor.ts";
 import type { Inbox } from "./inbox.ts";
 import { Pace } from "./pace.ts";
 import type { Engine, Exit, Host, Nanos } from "./plugin.ts";
 import type { Requests } from "./requests.ts";
+import type { Turns } from "./turns.ts";
 
 /** What the loop works with. */
 export interface LoopParts {

@@ -2,7 +2,6 @@
 
 import { assert, assertEquals, assertLess } from "@std/assert";
 import { createHypervisor } from "../../mod.ts";
-import { Turns } from "../../core/hypervisor.ts";
 import { defineBackend } from "../../core/plugin.ts";
 import { object } from "../../core/schema.ts";
 import { createWebHost } from "../../plugins/web_host.ts";
@@ -13,29 +12,6 @@ import { device, scriptMachine } from "../support/script_machine.ts";
 const busy: Script = function* () {
   while (true) yield;
 };
-
-Deno.test("turns go round", async () => {
-  const host = new FakeHost();
-  const turns = new Turns(host);
-  const order: string[] = [];
-  const machine = async (name: string) => {
-    for (let i = 0; i < 3; i++) {
-      await turns.take();
-      order.push(name);
-    }
-  };
-  await Promise.all([machine("a"), machine("b"), machine("c")]);
-  assertEquals([order.join(""), host.turns], ["abcabcabc", 9]);
-});
-
-Deno.test("a turn is shorter while others wait", async () => {
-  const turns = new Turns(new FakeHost());
-  await turns.take();
-  const alone = turns.slice;
-  const second = turns.take();
-  assertLess(turns.slice, alone);
-  await second;
-});
 
 Deno.test("two busy machines get the same share of the thread", async () => {
   const host = new FakeHost();

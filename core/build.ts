@@ -1,5 +1,6 @@
 // Builds a machine from its plan: back ends, engine, devices, wires, boot. What fails midway is closed again.
 
+import { type OpenBackends, openBackends } from "./backends.ts";
 import { bootLoader, openBootFiles } from "./boot.ts";
 import { Bus } from "./bus.ts";
 import { Alarms, HostTime, InstructionTime } from "./clock.ts";
@@ -29,7 +30,6 @@ import type {
 } from "./plugin.ts";
 import { Requests } from "./requests.ts";
 import { show } from "./schema.ts";
-import { type OpenBackends, openBackends, placed } from "./services.ts";
 
 /** How {@linkcode buildMachine} builds. */
 export interface BuildOptions {

@@ -1,4 +1,4 @@
-// The services a device finds in its context: core's own, and back ends behind their guards.
+// The back ends of a device: opened, put behind their guards, made where the description may leave them out.
 
 import type { PlannedDevice } from "./plan.ts";
 import type { BackendContext, BackendServiceName, BackendServices, Bytes, StreamBackend } from "./plugin.ts";

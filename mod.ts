@@ -10,6 +10,7 @@ import { createWebHost } from "./plugins/web_host.ts";
 import { type HostStream, webStream } from "./plugins/web_streams.ts";
 
 export type { Builtins, HostStream, InboxEvent, MachineStatus };
+export { CORE_SERVICES } from "./core/plan.ts";
 export * from "./core/plugin.ts";
 export { type Cell, decodeTree, formatTree, type PropertyValue, type TreeNode } from "./core/device_tree.ts";
 /** Combinators for the configuration of plugins. */

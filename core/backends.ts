@@ -1,5 +1,6 @@
 // The back ends of a device: opened, put behind their guards, made where the description may leave them out.
 
+import { messageOf, placed } from "./errors.ts";
 import type { PlannedDevice } from "./plan.ts";
 import type { BackendContext, BackendServiceName, BackendServices, Bytes, StreamBackend } from "./plugin.ts";
 import { SeededEntropy, seedOf } from "./random.ts";
@@ -60,7 +61,7 @@ export async function openBackends(
   const openNet = async (): Promise<void> => {
     const log = options.context(planned.name).log;
     const guarded = guardNet((await openBackend(planned, "net", options))!, (error) => {
-      log?.(`cannot send a packet: ${error instanceof Error ? error.message : String(error)}`);
+      log?.(`cannot send a packet: ${messageOf(error)}`);
     });
     open.net = guarded.service;
     abandons.push(guarded.abandon);
@@ -77,12 +78,6 @@ export async function openBackends(
     else open[service] = await openBackend(planned, service as BackendServiceName, options);
   }
   return { services: open, abandon: () => abandons.forEach((abandon) => abandon()), pipe, print, seeded };
-}
-
-/** What a plugin threw: its own sentence, or what it said after `place`. */
-export function placed(error: unknown, place: string): Error {
-  if (error instanceof Error && error.message.startsWith("Cannot ")) return error;
-  return new Error(`${place}: ${error instanceof Error ? error.message : String(error)}`, { cause: error });
 }
 
 async function openBackend<S extends BackendServiceName>(

@@ -1,5 +1,6 @@
 // Booting: files are opened when they are needed, and read straight into guest RAM while the engine prepares itself.
 
+import { messageOf } from "./errors.ts";
 import type { GuestMemory } from "./memory.ts";
 import {
   type Address,
@@ -131,8 +132,7 @@ export async function openBootFile(
 ): Promise<BootFile | undefined> {
   if (typeof location !== "string") return location && bytesFile(location);
   const failed = (cause: unknown): never => {
-    const why = cause instanceof Error ? cause.message : String(cause);
-    throw new Error(`Cannot read ${which} ${location}: ${why}`, { cause });
+    throw new Error(`Cannot read ${which} ${location}: ${messageOf(cause)}`, { cause });
   };
   try {
     const file = await host.openFile(host.resolve(location, base));

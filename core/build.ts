@@ -5,6 +5,7 @@ import { bootLoader, openBootFiles } from "./boot.ts";
 import { Bus } from "./bus.ts";
 import { Alarms, HostTime, InstructionTime } from "./clock.ts";
 import { Devices } from "./devices.ts";
+import { messageOf, placed } from "./errors.ts";
 import type { Hypervisor } from "./hypervisor.ts";
 import { Inbox, type InboxEvent } from "./inbox.ts";
 import { Interrupts } from "./irq.ts";
@@ -108,7 +109,7 @@ class Assembly {
       ? new InstructionTime(() => this.#engine?.retired ?? 0)
       : new HostTime(host);
     const failed = (owner: string, action: string, error: unknown): void =>
-      requests.fail(`${owner} threw while ${action}: ${error instanceof Error ? error.message : String(error)}`, error);
+      requests.fail(`${owner} threw while ${action}: ${messageOf(error)}`, error);
     this.#alarms = new Alarms({
       time,
       earlier: (deadline) => requests.earlier(deadline),
@@ -191,7 +192,7 @@ class Assembly {
       try {
         await close();
       } catch (error) {
-        this.#log(`Cannot close ${title}: ${error instanceof Error ? error.message : String(error)}`);
+        this.#log(`Cannot close ${title}: ${messageOf(error)}`);
       }
     }
     this.#closers.length = 0;

@@ -1,5 +1,6 @@
 // The inbox: host results reach devices as plain events, between quanta and in order.
 
+import { messageOf } from "./errors.ts";
 import type { InboxPort, Nanos, Plain } from "./plugin.ts";
 
 /** What is delivered to a device. Plain data: it can be logged, and a log of them replayed. */
@@ -193,8 +194,7 @@ export class Inbox {
       },
       (error: unknown) => {
         if (epoch !== this.#epoch) return;
-        const why = error instanceof Error ? error.message : String(error);
-        this.#options.log(`${envelope.device}: ${envelope.event} failed: ${why}`);
+        this.#options.log(`${envelope.device}: ${envelope.event} failed: ${messageOf(error)}`);
         envelope.payload = "error";
         settled();
       },

@@ -2,6 +2,7 @@
 
 import { InstructionTime } from "./clock.ts";
 import type { Devices } from "./devices.ts";
+import { messageOf } from "./errors.ts";
 import { Loop, type LoopParts } from "./loop.ts";
 import type { GuestMemory } from "./memory.ts";
 import type { Bytes, StreamBackend } from "./plugin.ts";
@@ -100,7 +101,7 @@ export class Machine implements AsyncDisposable {
       try {
         await this.#restart();
       } catch (error) {
-        requests.fail(message(error), error);
+        requests.fail(messageOf(error), error);
         this.#fail();
         throw requests.failure;
       }
@@ -192,7 +193,7 @@ export class Machine implements AsyncDisposable {
         devices.resume();
       }
     } catch (error) {
-      requests.fail(message(error), error);
+      requests.fail(messageOf(error), error);
       this.#fail();
     }
   }
@@ -260,5 +261,3 @@ export class Machine implements AsyncDisposable {
     await close();
   }
 }
-
-const message = (error: unknown): string => error instanceof Error ? error.message : String(error);

@@ -1,5 +1,6 @@
 // The registry: finds plugins by name or specifier and refuses what is not one, each fault in one sentence.
 
+import { messageOf } from "./errors.ts";
 import { API_VERSION, type Host, type PluginDefinition } from "./plugin.ts";
 import { show } from "./schema.ts";
 
@@ -108,8 +109,7 @@ export class Registry {
       const specifier = /^\.{0,2}\//.test(use) ? this.#host.resolve(use, base) : use;
       return [use, await this.#once(specifier, () => this.#host.load(specifier))];
     } catch (cause) {
-      const why = cause instanceof Error ? cause.message : String(cause);
-      throw new TypeError(`Cannot configure ${path}: ${use} can not be loaded: ${why}`, { cause });
+      throw new TypeError(`Cannot configure ${path}: ${use} can not be loaded: ${messageOf(cause)}`, { cause });
     }
   }
 

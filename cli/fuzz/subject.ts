@@ -1,14 +1,8 @@
 // What is to be fuzzed: a device plugin by its specifier, with back ends for services that the fuzzer has none for, or a back end.
 
-import { createHypervisor, type PluginUse } from "../../mod.ts";
+import { CORE_SERVICES, createHypervisor, type PluginUse } from "../../mod.ts";
 import type { DirectSubject } from "./backend_bench.ts";
 import type { DeviceSubject } from "./bench.ts";
-
-/** Services that core or the fuzzer provides. */
-const SERVED = [
-  ...["irq", "dma", "clock", "inbox", "cpus", "power", "wallTime"],
-  ...["stream", "block", "net", "entropy"],
-];
 
 /** The devices that use a back end of a service. */
 const BEHIND: Readonly<Record<string, readonly string[]>> = {
@@ -17,6 +11,9 @@ const BEHIND: Readonly<Record<string, readonly string[]>> = {
   net: ["virtio_net"],
   entropy: ["virtio_rng"],
 };
+
+/** Services that core or the fuzzer provides. */
+const SERVED: readonly string[] = [...CORE_SERVICES, ...Object.keys(BEHIND)];
 
 /** A back end under test: called directly, and by devices that use it. */
 export interface BackendSubject extends DirectSubject {

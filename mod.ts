@@ -6,8 +6,8 @@ import type { InboxEvent } from "./core/inbox.ts";
 import type { Machine as CoreMachine, MachineStatus } from "./core/machine.ts";
 import type { Host, MachineDescription, PluginDefinition } from "./core/plugin.ts";
 import type { Builtins } from "./core/registry.ts";
-import { createWebHost } from "./plugins/web_host.ts";
-import { type HostStream, webStream } from "./plugins/web_streams.ts";
+import { createWebHost } from "./plugins/host/web_host.ts";
+import { type HostStream, webStream } from "./plugins/host/web_streams.ts";
 
 export type { Builtins, HostStream, InboxEvent, MachineStatus };
 export { CORE_SERVICES } from "./core/plan.ts";

@@ -2,7 +2,7 @@
 
 import { type BlockBackend, type Bytes, defineBackend, type IoResult } from "../core/plugin.ts";
 import { boolean, object, optional, string } from "../core/schema.ts";
-import { hostPath, why } from "./host_path.ts";
+import { hostPath, why } from "./host/host_path.ts";
 
 const SECTOR = 512;
 /**

@@ -2,8 +2,8 @@
 
 import { defineBackend, type StreamBackend } from "../core/plugin.ts";
 import { object, string } from "../core/schema.ts";
-import { hostPath, why } from "./host_path.ts";
-import { OutputQueue } from "./output_queue.ts";
+import { hostPath, why } from "./host/host_path.ts";
+import { OutputQueue } from "./host/output_queue.ts";
 
 /** Keeps what the guest writes, from an empty file on; input never comes. */
 export default defineBackend({

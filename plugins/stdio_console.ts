@@ -3,7 +3,7 @@
 import process from "node:process";
 import { type BackendContext, type Bytes, defineBackend, type StreamBackend } from "../core/plugin.ts";
 import { object } from "../core/schema.ts";
-import { OutputQueue } from "./output_queue.ts";
+import { OutputQueue } from "./host/output_queue.ts";
 
 /** Bytes a person may type ahead; the keys of the console work even when no guest reads. */
 const TYPE_AHEAD = 1 << 20;

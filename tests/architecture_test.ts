@@ -45,7 +45,6 @@ const modules = await readModules();
 
 /** A plugin's own part of `plugins/`: its folder or its file. */
 const home = (path: string): string => path.split("/").slice(0, 2).join("/");
-const isPlugin = (path: string): boolean => /^export default /m.test(modules.get(path)?.text ?? "");
 
 /** What each layer may import. */
 const LAYERS: readonly [layer: RegExp, may: (imported: string, from: string) => boolean][] = [
@@ -55,8 +54,8 @@ const LAYERS: readonly [layer: RegExp, may: (imported: string, from: string) => 
     /^plugins\//,
     (imported, from) =>
       /^(core\/|node:)/.test(imported) || home(imported) === home(from) ||
-      // Helpers that plugins of one file share lie beside them, those that boards share in a folder.
-      (/^plugins\/(boards\/)?\w+\.ts$/.test(imported) && !isPlugin(imported)),
+      // What several plugins share: of the host, and of boards.
+      /^plugins\/(host|boards)\//.test(imported),
   ],
   [/^mod\.ts$/, (imported) => /^(core|devices|plugins)\//.test(imported)],
   // The fuzzer plays a virtio driver.

@@ -15,7 +15,7 @@ import {
   type Width,
 } from "../../core/plugin.ts";
 import { integer, object, optional } from "../../core/schema.ts";
-import { askForHugePages } from "../huge_pages.ts";
+import { askForHugePages } from "../host/huge_pages.ts";
 import { CAP_TSC_DEADLINE_TIMER, KVM } from "./api.ts";
 import { type Leaf, leavesOf, supportedLeaves } from "./cpuid.ts";
 import { describeExit } from "./exits.ts";

@@ -1,6 +1,6 @@
 // The engine's one linear memory and the views on it.
 
-import { askForHugePages } from "../huge_pages.ts";
+import { askForHugePages } from "../host/huge_pages.ts";
 import { CODE, COUNTERS, hartBase, PAGE_BYTES } from "./layout.ts";
 
 const WASM_PAGE = 65536;

@@ -4,7 +4,7 @@ import { assert, assertEquals, assertLess } from "@std/assert";
 import { createHypervisor } from "../../mod.ts";
 import { defineBackend } from "../../core/plugin.ts";
 import { object } from "../../core/schema.ts";
-import { createWebHost } from "../../plugins/web_host.ts";
+import { createWebHost } from "../../plugins/host/web_host.ts";
 import { FakeHost } from "../support/fake_host.ts";
 import type { Script } from "../support/script_engine.ts";
 import { device, scriptMachine } from "../support/script_machine.ts";

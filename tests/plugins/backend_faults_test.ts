@@ -5,7 +5,7 @@ import type { BlockBackend, Bytes } from "../../core/plugin.ts";
 import file_disk from "../../plugins/file_disk.ts";
 import file_stream from "../../plugins/file_stream.ts";
 import hub_net from "../../plugins/hub_net.ts";
-import { OutputQueue } from "../../plugins/output_queue.ts";
+import { OutputQueue } from "../../plugins/host/output_queue.ts";
 import { answer, frame, pattern } from "../support/backend_suites.ts";
 import { EIO, ENOSPC, type Faults, faultyFiles } from "../support/faulty_files.ts";
 import { Room } from "../support/room.ts";

@@ -1,6 +1,6 @@
 // Output on its way to the host: gathers small writes, holds up the guest when the host is slow.
 
-import type { Bytes } from "../core/plugin.ts";
+import type { Bytes } from "../../core/plugin.ts";
 
 /** Bytes waiting from which on a write answers with a promise. */
 const HIGH_WATER = 64 * 1024;

@@ -2,11 +2,11 @@
 
 import { assert, assertEquals, assertLess, assertRejects, assertThrows } from "@std/assert";
 import { cpuUsage } from "node:process";
-import { createHypervisor } from "../../mod.ts";
-import { createWebHost } from "../../plugins/web_host.ts";
-import { FakeHost } from "../support/fake_host.ts";
-import { faultyFiles } from "../support/faulty_files.ts";
-import { device, scriptMachine } from "../support/script_machine.ts";
+import { createHypervisor } from "../../../mod.ts";
+import { createWebHost } from "../../../plugins/host/web_host.ts";
+import { FakeHost } from "../../support/fake_host.ts";
+import { faultyFiles } from "../../support/faulty_files.ts";
+import { device, scriptMachine } from "../../support/script_machine.ts";
 
 const MILLISECOND = 1_000_000;
 const host = createWebHost((specifier) => Promise.resolve(`module ${specifier}`));
@@ -166,7 +166,7 @@ Deno.test("an idle machine leaves the processor alone", async () => {
 });
 
 Deno.test("a program ends when its machines are disposed", async () => {
-  const mod = new URL("../../mod.ts", import.meta.url).href;
+  const mod = new URL("../../../mod.ts", import.meta.url).href;
   const code = `
     import { createHypervisor } from ${JSON.stringify(mod)};
     const hypervisor = createHypervisor();

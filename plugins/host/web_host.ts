@@ -1,6 +1,7 @@
 // The host port on web APIs, and a turn and a file of Deno's where it is there: it serves wherever there are timers and fetch.
 
-import { type BootFile, type Bytes, bytesFile, type Host, type Nanos } from "../core/plugin.ts";
+import { type BootFile, type Bytes, bytesFile, type Host, type Nanos } from "../../core/plugin.ts";
+import { fillRandom } from "./random.ts";
 
 /** What a host in front of the web's APIs has besides: a turn of its event loop that waits for no timer. */
 interface Immediate {
@@ -200,12 +201,4 @@ function timer(milliseconds: number, wake: Promise<void>): Promise<void> {
       resolve();
     });
   });
-}
-
-/** The web gives at most 64 KiB a call, and none into shared memory. */
-function fillRandom(into: Bytes): void {
-  for (let at = 0; at < into.length; at += 65536) {
-    const part = new Uint8Array(Math.min(65536, into.length - at));
-    into.set(crypto.getRandomValues(part), at);
-  }
 }

@@ -1,6 +1,6 @@
 // Web streams over the host's end of a pipe, with its flow control both ways.
 
-import type { StreamBackend } from "../core/plugin.ts";
+import type { StreamBackend } from "../../core/plugin.ts";
 
 /** A byte stream of a machine, seen from the host. */
 export interface HostStream {

@@ -1,7 +1,7 @@
 // Huge pages: they are behind memory that was asked for, and in nobody's way elsewhere.
 
 import { assert, assertEquals } from "@std/assert";
-import { askForHugePages } from "../../plugins/huge_pages.ts";
+import { askForHugePages } from "../../../plugins/host/huge_pages.ts";
 
 const SETTING = "/sys/kernel/mm/transparent_hugepage/enabled";
 const PAGES = 1024; // of 64 KiB
@@ -40,7 +40,7 @@ Deno.test({
 });
 
 Deno.test("without the permission nobody is asked, and nothing is amiss", async () => {
-  const module = new URL("../../plugins/huge_pages.ts", import.meta.url).href;
+  const module = new URL("../../../plugins/host/huge_pages.ts", import.meta.url).href;
   const code = `import { askForHugePages } from ${JSON.stringify(module)};
     askForHugePages(new ArrayBuffer(2 ** 26), 0, 2 ** 26); console.log("done");`;
   const { stdout, stderr } = await new Deno.Command(Deno.execPath(), {

@@ -5,7 +5,7 @@ import type { Inbox, SavedCompletion } from "./inbox.ts";
 import type { Interrupts } from "./irq.ts";
 import type { Device, DeviceDefinition, Plain } from "./plugin.ts";
 import type { SeededEntropy } from "./random.ts";
-import { checkPlain, clonePlain } from "./snapshot.ts";
+import { checkPlain, clonePlain } from "./plain.ts";
 
 /** A device in its machine. */
 export interface AttachedDevice {

@@ -6,7 +6,7 @@ import { messageOf } from "./errors.ts";
 import { Loop, type LoopParts } from "./loop.ts";
 import type { GuestMemory } from "./memory.ts";
 import type { Bytes, StreamBackend } from "./plugin.ts";
-import { StateHash } from "./snapshot.ts";
+import { StateHash } from "./state_hash.ts";
 
 /** What a machine is doing. It is created `"paused"`. */
 export type MachineStatus = "paused" | "running" | "off" | "failed" | "disposed";

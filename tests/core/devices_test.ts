@@ -6,7 +6,7 @@ import { type AttachedDevice, Devices } from "../../core/devices.ts";
 import { COMPLETION_LATENCY, Inbox } from "../../core/inbox.ts";
 import { Interrupts } from "../../core/irq.ts";
 import type { Plain } from "../../core/plugin.ts";
-import { decodePlain, encodePlain } from "../../core/snapshot.ts";
+import { decodePlain, encodePlain } from "../../core/plain.ts";
 
 /** A disk with one request at a time, an alarm and an interrupt, and all that core keeps for it. */
 function rig(head: Partial<AttachedDevice["definition"]> = {}) {

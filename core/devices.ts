@@ -3,9 +3,9 @@
 import type { Alarms, SavedAlarms } from "./clock.ts";
 import type { Inbox, SavedCompletion } from "./inbox.ts";
 import type { Interrupts } from "./irq.ts";
+import { checkPlain, clonePlain } from "./plain.ts";
 import type { Device, DeviceDefinition, Plain } from "./plugin.ts";
 import type { SeededEntropy } from "./random.ts";
-import { checkPlain, clonePlain } from "./plain.ts";
 
 /** A device in its machine. */
 export interface AttachedDevice {

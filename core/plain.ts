@@ -1,4 +1,4 @@
-// Plain data: checked, cloned, compared, and turned into bytes and back.
+// Plain data: checked, cloned, and turned into bytes and back.
 
 import type { Bytes, Plain } from "./plugin.ts";
 import { show } from "./schema.ts";
@@ -44,12 +44,6 @@ export function clonePlain(value: Plain): Plain {
   if (Array.isArray(value)) return value.map((item) => clonePlain(item));
   if (!isObject(value)) return value;
   return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, clonePlain(item)]));
-}
-
-/** Whether both hold the same, the order of keys aside. */
-export function equalPlain(a: Plain, b: Plain): boolean {
-  const [left, right] = [encodePlain(a), encodePlain(b)];
-  return left.length === right.length && left.every((byte, index) => byte === right[index]);
 }
 
 /** Bytes that {@linkcode decodePlain} turns back; equal values give equal bytes. */

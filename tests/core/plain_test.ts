@@ -1,8 +1,8 @@
 // Plain data: checks, copies, bytes.
 
-import { assert, assertEquals, assertThrows } from "@std/assert";
+import { assertEquals, assertNotEquals, assertThrows } from "@std/assert";
 import type { Plain } from "../../core/plugin.ts";
-import { checkPlain, clonePlain, decodePlain, encodePlain, equalPlain } from "../../core/plain.ts";
+import { checkPlain, clonePlain, decodePlain, encodePlain } from "../../core/plain.ts";
 
 const EVERYTHING: Plain = {
   undefined: undefined,
@@ -20,9 +20,9 @@ Deno.test("plain data survives its bytes", () => {
 });
 
 Deno.test("equal data has equal bytes, whatever the order of its keys", () => {
-  assert(equalPlain({ a: 1, b: [2n] }, { b: [2n], a: 1 }));
-  assert(!equalPlain({ a: 1 }, { a: 1n }));
-  assert(!equalPlain({ a: undefined }, {}));
+  assertEquals(encodePlain({ a: 1, b: [2n] }), encodePlain({ b: [2n], a: 1 }));
+  assertNotEquals(encodePlain({ a: 1 }), encodePlain({ a: 1n }));
+  assertNotEquals(encodePlain({ a: undefined }), encodePlain({}));
 });
 
 Deno.test("a clone shares nothing", () => {

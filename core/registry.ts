@@ -22,6 +22,7 @@ export interface Place {
   readonly base?: string;
 }
 
+const isPath = (use: string): boolean => /^\.{0,2}\//.test(use);
 const isText = (value: unknown): boolean => typeof value === "string" && value !== "";
 const isTexts = (value: unknown): boolean => Array.isArray(value) && value.every(isText);
 const isFunction = (value: unknown): boolean => typeof value === "function";
@@ -106,10 +107,11 @@ export class Registry {
       throw new TypeError(`Cannot configure ${path}: no plugin is named ${show(use)} (known: ${known})`);
     }
     try {
-      const specifier = /^\.{0,2}\//.test(use) ? this.#host.resolve(use, base) : use;
+      const specifier = isPath(use) ? this.#host.resolve(use, base) : use;
       return [use, await this.#once(specifier, () => this.#host.load(specifier))];
     } catch (cause) {
-      throw new TypeError(`Cannot configure ${path}: ${use} can not be loaded: ${messageOf(cause)}`, { cause });
+      const hint = /^[^:]+\.[cm]?[jt]sx?$/.test(use) && !isPath(use) ? `; write "./${use}" for a file` : "";
+      throw new TypeError(`Cannot configure ${path}: ${use} can not be loaded: ${messageOf(cause)}${hint}`, { cause });
     }
   }
 

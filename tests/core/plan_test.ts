@@ -139,6 +139,11 @@ Deno.test("a plugin is one of the caller's, a built-in one or a module", async (
     await refusal({ devices: [{ use: "./nothing.ts" }] }, { base: "file:///work/" }),
     'Cannot configure machine.devices[0].use: ./nothing.ts can not be loaded: Module not found "file:///work/nothing.ts"',
   );
+  assertEquals(
+    await refusal({ devices: [{ use: "nothing.ts" }] }, { base: "file:///work/" }),
+    'Cannot configure machine.devices[0].use: nothing.ts can not be loaded: Module not found "nothing.ts"; ' +
+      'write "./nothing.ts" for a file',
+  );
   assertStringIncludes(
     await refusal({ devices: [{ use: "./nothing.ts" }] }),
     "./nothing.ts can not be loaded: ./nothing.ts is relative, without a base",

@@ -66,7 +66,10 @@ export interface Machine extends AsyncDisposable {
 
 /** Options of {@linkcode createMachine}. */
 export interface MachineOptions {
-  /** The URL against which relative paths and plugin specifiers of the description resolve. */
+  /**
+   * The URL against which relative paths and plugin specifiers of the description resolve, e.g. `import.meta.url`;
+   * default: the working directory. Back ends' paths are of the host: a `base` other than `file:` does not count there.
+   */
   readonly base?: string;
   /** Plugins imported by the caller, by the name that the description uses. */
   readonly plugins?: Readonly<Record<string, PluginDefinition>>;
@@ -190,7 +193,7 @@ class WebMachine implements Machine {
     const [first] = Object.values(this.streams);
     if (first) return first;
     throw new TypeError(
-      `Machine ${this.name} has no console: every stream device has a back end of its own, or none is`,
+      `Machine ${this.name} has no console: wanted a stream device without a back end of its own, got none`,
     );
   }
 

@@ -3,7 +3,7 @@
 import { createMachine, decodeTree, formatTree, type MachineDescription } from "../mod.ts";
 import { CONFIG_OPTION, describe, MACHINE_OPTIONS } from "./describe.ts";
 import { noOperands, type Option, optionRows, parseOptions, UsageError } from "./options.ts";
-import { HOST_SOURCES, workingDirectory } from "./run.ts";
+import { HOST_SOURCES } from "./run.ts";
 import { type Help, helpPage } from "./text.ts";
 
 const OPTIONS: readonly Option[] = [
@@ -28,7 +28,7 @@ export async function dtbCommand(args: readonly string[]): Promise<number> {
   noOperands(parsed, "dtb");
   const machines = await describe(parsed, HOST_SOURCES);
   if (machines.length > 1) throw new UsageError(`--config describes ${machines.length} machines: dtb takes one`);
-  await using machine = await createMachine(unplugged(machines[0]), { base: workingDirectory() });
+  await using machine = await createMachine(unplugged(machines[0]));
   const blob = machine.deviceTree();
   if (!blob.length) throw new UsageError("This machine has no device tree: its board tells guests in another way");
   const output = parsed.one("output");

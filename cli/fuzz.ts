@@ -6,7 +6,6 @@ import { Stop } from "./errors.ts";
 import type { Failure, Report } from "./fuzz/fuzz.ts";
 import type { Answer, Order } from "./fuzz/worker.ts";
 import { numberOf, type Option, optionRows, type Parsed, parseOptions, UsageError } from "./options.ts";
-import { workingDirectory } from "./run.ts";
 import { type Help, helpPage } from "./text.ts";
 
 const OPTIONS: readonly Option[] = [
@@ -67,7 +66,6 @@ export async function fuzzCommand(args: readonly string[]): Promise<number> {
   const pulse = new SharedArrayBuffer(12);
   const order: Order = {
     use: plugin("fuzz", text),
-    base: workingDirectory(),
     backends: backends(parsed),
     options: { seed, cases, steps, milliseconds: cases === undefined ? seconds * 1000 : undefined },
     pulse,

@@ -1,6 +1,5 @@
 // `denovisor run`: boots the machines described on the command line and connects their consoles.
 
-import { resolve, toFileUrl } from "@std/path";
 import { createHypervisor, createMachine, type DeviceDescription, type MachineDescription } from "../mod.ts";
 import { CONFIG_OPTION, describe, MACHINE_OPTIONS, type Sources } from "./describe.ts";
 import { sentence, Stop } from "./errors.ts";
@@ -55,11 +54,6 @@ export const HOST_SOURCES: Sources = {
   },
 };
 
-/** The URL against which paths on the command line resolve. */
-export function workingDirectory(): string {
-  return `${toFileUrl(resolve(".")).href}/`;
-}
-
 /** `denovisor run …`; gives the exit code. */
 export async function runCommand(args: readonly string[]): Promise<number> {
   const parsed = parseOptions(args, OPTIONS, "run");
@@ -102,7 +96,6 @@ export async function runMachines(
       const name = given.name ?? `machine${i}`;
       const prefix = alone ? "" : `[${name}] `;
       const machine = await createMachine(alone ? onTerminal(given) : { ...given, name }, {
-        base: workingDirectory(),
         hypervisor,
         signal: stop.signal,
         log: (line) => console.error(prefix + line),

@@ -2,7 +2,8 @@
 
 import { type BlockBackend, type Bytes, defineBackend, type IoResult } from "../core/plugin.ts";
 import { boolean, object, optional, string } from "../core/schema.ts";
-import { hostPath, why } from "./host/host_path.ts";
+import { hostPath } from "./host/host_path.ts";
+import { why } from "./host/why.ts";
 
 const SECTOR = 512;
 /**

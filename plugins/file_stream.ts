@@ -2,8 +2,9 @@
 
 import { defineBackend, type StreamBackend } from "../core/plugin.ts";
 import { object, string } from "../core/schema.ts";
-import { hostPath, why } from "./host/host_path.ts";
+import { hostPath } from "./host/host_path.ts";
 import { OutputQueue } from "./host/output_queue.ts";
+import { why } from "./host/why.ts";
 
 /** Keeps what the guest writes, from an empty file on; input never comes. */
 export default defineBackend({

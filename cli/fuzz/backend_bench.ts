@@ -29,7 +29,6 @@ const AT_A_TIME = 24;
 export interface DirectSubject {
   readonly definition: AnyBackend;
   readonly config?: PluginUse["config"];
-  readonly base?: string;
 }
 
 /** What calls a back end: steps at random, then an end in the middle of them. */
@@ -92,14 +91,13 @@ export class BackendBench {
     if (this.finding) throw this.finding;
   }
 
-  async #open({ definition, config, base }: DirectSubject): Promise<void> {
+  async #open({ definition, config }: DirectSubject): Promise<void> {
     const { turn } = createHypervisor().host;
     const shared = new Map<string, unknown>();
     const open = async (name: string): Promise<unknown> => {
       const opened = await this.watch.around(definition).open({
         config: definition.config.parse(config ?? {}, name),
         name,
-        base,
         shared<T>(key: string, make: () => T): T {
           if (!shared.has(key)) shared.set(key, make());
           return shared.get(key) as T;

@@ -58,7 +58,6 @@ export interface DeviceSubject {
   readonly config?: PluginUse["config"];
   /** Back ends for services that the fuzzer has none for. */
   readonly backends?: Readonly<Record<string, PluginUse>>;
-  readonly base?: string;
   /** Loads what `backends` names. */
   readonly hypervisor: Hypervisor;
 }
@@ -367,7 +366,7 @@ export class Bench {
 
   // ---------------------------------------------------------------- inside
 
-  async #build({ definition, config, backends = {}, base, hypervisor }: DeviceSubject): Promise<void> {
+  async #build({ definition, config, backends = {}, hypervisor }: DeviceSubject): Promise<void> {
     const { watch, host } = this;
     this.#patient = Object.keys(backends).length > 0;
     this.#hypervisor = createHypervisor({ host });
@@ -387,7 +386,7 @@ export class Bench {
           Object.values(backends).map(async ({ use }) =>
             [
               use,
-              this.foreign.around(await hypervisor.registry.find("backend", use, { path: "--backend", base })),
+              this.foreign.around(await hypervisor.registry.find("backend", use, { path: "--backend" })),
             ] as const
           ),
         ),
@@ -402,7 +401,7 @@ export class Bench {
       clock: this.options.clock,
       sharedMemory: this.options.sharedMemory,
       devices: [{ use: "subject", name: "device0", config, backends: { ...services, ...backends } }, ...helpers],
-    }, { base, plugins, hypervisor: this.#hypervisor });
+    }, { plugins, hypervisor: this.#hypervisor });
     this.regions = watch.device!.regions;
     this.#start();
     const magic = this.regions[0]?.size >= 0x100 && this.regions[0].widths.includes(4);

@@ -23,16 +23,14 @@ export interface BackendSubject extends DirectSubject {
 export type Subject = DeviceSubject | BackendSubject;
 
 interface Loading {
-  readonly base?: string;
   /** For services that the fuzzer has no back end for, or instead of its own. */
   readonly backends?: Readonly<Record<string, PluginUse>>;
 }
 
 /** Loads a plugin, a device or a back end. Throws one sentence for what can not be fuzzed. */
 export async function loadSubject(use: PluginUse, loading: Loading = {}): Promise<Subject> {
-  const { base } = loading;
   const hypervisor = createHypervisor();
-  const place = { path: "the device", base };
+  const place = { path: "the device" };
   const definition = await hypervisor.registry.find("backend", use.use, place).catch(() => undefined);
   if (!definition) return await loadDevice(use, loading); // which also says what is wrong
   const { provides } = definition;
@@ -41,22 +39,22 @@ export async function loadSubject(use: PluginUse, loading: Loading = {}): Promis
       `Cannot fuzz ${use.use}: it provides ${provides}; wanted one of ${Object.keys(BEHIND).join(", ")}`,
     );
   }
-  const behind = BEHIND[provides].map((device) => loadDevice({ use: device }, { base, backends: { [provides]: use } }));
-  return { definition, config: use.config, base, behind: await Promise.all(behind) };
+  const behind = BEHIND[provides].map((device) => loadDevice({ use: device }, { backends: { [provides]: use } }));
+  return { definition, config: use.config, behind: await Promise.all(behind) };
 }
 
 /** Loads a device plugin. Throws one sentence for what can not be fuzzed. */
 export async function loadDevice(
   { use, config }: PluginUse,
-  { base, backends = {} }: Loading = {},
+  { backends = {} }: Loading = {},
 ): Promise<DeviceSubject> {
   const hypervisor = createHypervisor();
-  const definition = await hypervisor.registry.find("device", use, { path: "the device", base });
+  const definition = await hypervisor.registry.find("device", use, { path: "the device" });
   const missing = definition.needs.find((need: string) => !SERVED.includes(need) && !Object.hasOwn(backends, need));
   if (missing) {
     throw new TypeError(
       `Cannot fuzz ${use}: it needs ${missing}, for which the fuzzer has no back end; give --backend ${missing}=SPECIFIER`,
     );
   }
-  return { definition, config, backends, base, hypervisor };
+  return { definition, config, backends, hypervisor };
 }

@@ -8,7 +8,6 @@ import { loadSubject } from "./subject.ts";
 /** What the worker is to do. */
 export interface Order {
   readonly use: PluginUse;
-  readonly base: string;
   readonly backends: Readonly<Record<string, PluginUse>>;
   readonly options: FuzzOptions;
   /** Three shared numbers of 32 bits: steps begun, the case, its step. */
@@ -24,7 +23,7 @@ interface WorkerScope {
 }
 const scope = globalThis as unknown as WorkerScope;
 
-scope.onmessage = async ({ data: { use, base, backends, options, pulse } }) => {
+scope.onmessage = async ({ data: { use, backends, options, pulse } }) => {
   const now = new Int32Array(pulse);
   const progress = (seed: number, step: number): void => {
     now[1] = seed;
@@ -33,7 +32,7 @@ scope.onmessage = async ({ data: { use, base, backends, options, pulse } }) => {
   };
   try {
     scope.postMessage({
-      report: await fuzz(await loadSubject(use, { base, backends }), { ...options, progress }),
+      report: await fuzz(await loadSubject(use, { backends }), { ...options, progress }),
     });
   } catch (error) {
     scope.postMessage({ refused: sentence(error) });

@@ -2,6 +2,7 @@
 
 import { type BootFile, type Bytes, bytesFile, type Host, type Nanos } from "../../core/plugin.ts";
 import { fillRandom } from "./random.ts";
+import { why } from "./why.ts";
 
 /** What a host in front of the web's APIs has besides: a turn of its event loop that waits for no timer. */
 interface Immediate {
@@ -10,7 +11,7 @@ interface Immediate {
 
 /** Where there is a file system besides: its files in parts, straight to where they are wanted. */
 interface FileSystem {
-  readonly Deno?: { openSync(url: URL): Handle };
+  readonly Deno?: { cwd(): string; openSync(url: URL): Handle };
 }
 interface Handle extends Disposable {
   statSync(): FileStatus;
@@ -20,6 +21,7 @@ interface Handle extends Disposable {
 }
 interface FileStatus {
   readonly isFile: boolean;
+  readonly isDirectory: boolean;
   readonly size: number;
   readonly mtime: Date | null;
 }
@@ -70,12 +72,11 @@ export function createWebHost(load: (specifier: string) => Promise<unknown>): Ho
 
     resolve(location, base) {
       if (/^[a-z][a-z0-9+.-]+:/i.test(location)) return location;
-      // A path, in which these mean nothing special.
-      const path = location.replaceAll("%", "%25").replaceAll("#", "%23").replaceAll("?", "%3F");
-      if (base === undefined && !path.startsWith("/")) {
+      if (base === undefined && !location.startsWith("/")) base = workingDirectory();
+      if (base === undefined && !location.startsWith("/")) {
         throw new TypeError(`${location} is relative: wanted a base to resolve it against, got none`);
       }
-      return new URL(path, base ?? "file:///").href;
+      return new URL(literal(location), base ?? "file:///").href;
     },
 
     async openFile(location) {
@@ -90,6 +91,17 @@ export function createWebHost(load: (specifier: string) => Promise<unknown>): Ho
   };
 }
 
+/** A path as a part of a URL, in which these mean nothing special. */
+function literal(path: string): string {
+  return path.replace(/[%#?]/g, encodeURIComponent);
+}
+
+/** The URL of the working directory, where there is one. */
+function workingDirectory(): string | undefined {
+  const path = (globalThis as FileSystem).Deno?.cwd();
+  return path && new URL(`file://${path.startsWith("/") ? "" : "/"}${literal(path)}/`).href;
+}
+
 /** A file of the host's, where it is a plain one and there is a file system. */
 function openOnDisk(location: string): BootFile | undefined {
   const { Deno: files } = globalThis as FileSystem;
@@ -98,6 +110,7 @@ function openOnDisk(location: string): BootFile | undefined {
   return clearly(() => {
     using handle = files.openSync(url);
     const status = handle.statSync();
+    if (status.isDirectory) throw new Error("it is a directory");
     return status.isFile ? new DiskFile(() => files.openSync(url), status) : undefined;
   });
 }
@@ -166,13 +179,7 @@ function clearly<T>(act: () => T): T {
 }
 
 function refuse(error: unknown): never {
-  throw new Error(reason(error));
-}
-
-/** Why a file can not be read, in the host's words. */
-function reason(error: unknown): string {
-  const message = error instanceof Error ? error.message : String(error);
-  return message.replace(/^Error fetching file '[^']*': |: open '.*'$/s, "");
+  throw new Error(why(error));
 }
 
 /**

@@ -3,9 +3,11 @@
 import { assert, assertEquals, assertLess, assertRejects, assertThrows } from "@std/assert";
 import { cpuUsage } from "node:process";
 import { createHypervisor } from "../../../mod.ts";
+import file_disk from "../../../plugins/file_disk.ts";
 import { createWebHost } from "../../../plugins/host/web_host.ts";
 import { FakeHost } from "../../support/fake_host.ts";
 import { faultyFiles } from "../../support/faulty_files.ts";
+import { Room } from "../../support/room.ts";
 import { device, scriptMachine } from "../../support/script_machine.ts";
 
 const MILLISECOND = 1_000_000;
@@ -63,7 +65,35 @@ Deno.test("paths and URLs resolve against the base", () => {
       "https://example.org/a/x.ts",
     ],
   );
-  assertThrows(() => host.resolve("kernel", undefined), TypeError, "kernel is relative: wanted a base");
+});
+
+Deno.test("without a base a path is relative to the working directory", async () => {
+  const folder = await Deno.makeTempDir({ prefix: "a #%20 folder" });
+  const before = Deno.cwd();
+  Deno.chdir(folder);
+  try {
+    await Deno.writeFile("kernel #1", Uint8Array.of(1, 2, 3));
+    assertEquals((await host.openFile(host.resolve("kernel #1", undefined))).length, 3);
+    await Deno.writeFile("disk.raw", new Uint8Array(512));
+    const disk = await new Room().open(file_disk, { path: "disk.raw" });
+    assertEquals(disk.size, 512);
+    await disk.close?.();
+  } finally {
+    Deno.chdir(before);
+    await Deno.remove(folder, { recursive: true });
+  }
+});
+
+Deno.test("where there are no files a relative path wants a base", () => {
+  const deno = Object.getOwnPropertyDescriptor(globalThis, "Deno")!;
+  Object.defineProperty(globalThis, "Deno", { ...deno, value: undefined });
+  try {
+    const web = createWebHost(() => Promise.resolve(undefined));
+    assertThrows(() => web.resolve("kernel", undefined), TypeError, "kernel is relative: wanted a base");
+    assertEquals(web.resolve("kernel", "https://example.org/a/"), "https://example.org/a/kernel");
+  } finally {
+    Object.defineProperty(globalThis, "Deno", deno);
+  }
 });
 
 /** A file that lives as long as the test. */
@@ -89,8 +119,8 @@ Deno.test("files are opened by file: and data: URLs; what is not there is an err
     assertEquals([...into], (bytes as number[]).slice(1));
     await assertRejects(() => file.read(2, into));
   }
-  await assertRejects(() => host.openFile(`${there.url}.not`), Error, "No such file");
-  await assertRejects(() => host.openFile(host.resolve(Deno.cwd(), undefined)), Error, "directory");
+  await assertRejects(() => host.openFile(`${there.url}.not`), Error, "it does not exist");
+  await assertRejects(() => host.openFile(host.resolve(Deno.cwd(), undefined)), Error, "it is a directory");
 });
 
 Deno.test("parts of a file are read side by side, straight into a guest's memory", async () => {
@@ -123,7 +153,7 @@ Deno.test("a file that changes while it is read is an error", async () => {
   };
   await refused((path) => Deno.truncate(path, 100), "it changed while it was being read");
   await refused((path) => Deno.utime(path, 1, 1), "it changed while it was being read");
-  await refused((path) => Deno.remove(path), "No such file");
+  await refused((path) => Deno.remove(path), "it does not exist");
   // In the midst of a read, which gets what is there and then nothing.
   await using there = await temporaryFile(pattern(5000));
   const file = await host.openFile(there.url);

@@ -13,8 +13,6 @@ export type { Builtins, HostStream, InboxEvent, MachineStatus };
 export { CORE_SERVICES } from "./core/plan.ts";
 export * from "./core/plugin.ts";
 export { type Cell, decodeTree, formatTree, type PropertyValue, type TreeNode } from "./core/device_tree.ts";
-/** Combinators for the configuration of plugins. */
-export * as schema from "./core/schema.ts";
 export {
   boolean,
   bytes,

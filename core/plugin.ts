@@ -30,29 +30,29 @@ export type PluginDefinition =
   // deno-lint-ignore no-explicit-any
   | BoardDefinition<any>;
 
-/** A definition without what its maker adds. */
-export type Body<D extends PluginHead<string>> = Omit<D, "kind" | "api">;
+/** What a maker such as {@linkcode defineDevice} takes: a definition without the head's `kind` and `api`, which it adds. */
+export type DefinitionBody<D extends PluginHead<string>> = Omit<D, "kind" | "api">;
 
 /** Makes a device plugin. Its module's default export should be the result. */
 export function defineDevice<const N extends ServiceName, C, S extends Plain>(
-  body: Body<DeviceDefinition<N, C, S>>,
+  body: DefinitionBody<DeviceDefinition<N, C, S>>,
 ): DeviceDefinition<N, C, S> {
   return { kind: "device", api: API_VERSION, ...body };
 }
 
 /** Makes a back-end plugin. */
 export function defineBackend<const P extends BackendServiceName, C>(
-  body: Body<BackendDefinition<P, C>>,
+  body: DefinitionBody<BackendDefinition<P, C>>,
 ): BackendDefinition<P, C> {
   return { kind: "backend", api: API_VERSION, ...body };
 }
 
 /** Makes an engine plugin. */
-export function defineEngine<C>(body: Body<EngineDefinition<C>>): EngineDefinition<C> {
+export function defineEngine<C>(body: DefinitionBody<EngineDefinition<C>>): EngineDefinition<C> {
   return { kind: "engine", api: API_VERSION, ...body };
 }
 
 /** Makes a board plugin. */
-export function defineBoard<C>(body: Body<BoardDefinition<C>>): BoardDefinition<C> {
+export function defineBoard<C>(body: DefinitionBody<BoardDefinition<C>>): BoardDefinition<C> {
   return { kind: "board", api: API_VERSION, ...body };
 }

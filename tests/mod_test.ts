@@ -2,7 +2,6 @@
 
 import { assertEquals } from "@std/assert";
 import { createHypervisor } from "../mod.ts";
-import * as api from "../mod.ts";
 
 const DEVICES = ["clint", "goldfish_rtc", "plic", "serial_16550", "syscon"];
 const VIRTIO = ["virtio_blk", "virtio_console", "virtio_net", "virtio_rng"];
@@ -26,9 +25,4 @@ Deno.test("every built-in plugin loads, is of its kind and of its name", async (
   found.push((await hypervisor.registry.find("engine", "riscv", { path: "test" })).name);
   found.push((await hypervisor.registry.find("board", "riscv_virt", { path: "test" })).name);
   assertEquals(found, [...DEVICES, ...VIRTIO, ...BACKENDS, "riscv", "riscv_virt"]);
-});
-
-Deno.test("the schema combinators are exported one by one and together", () => {
-  assertEquals(api.schema.object, api.object);
-  assertEquals(typeof api.schema.integer({ min: 1 }).parse, "function");
 });

@@ -1,6 +1,6 @@
 // Runs an image of cases on a machine until it powers off, and gives its records: denovisor's board, or QEMU's.
 
-import { createMachine, defineDevice, type Dma, schema } from "../../mod.ts";
+import { createMachine, defineDevice, type Dma, object } from "../../mod.ts";
 import { AT, RAM_BYTES } from "./runtime.ts";
 import { describe, type Image, type Placed, recordOf } from "./case.ts";
 
@@ -31,7 +31,7 @@ export async function runHere(image: Image, compiled: boolean, seconds = LIMIT_S
   const test_tap = defineDevice({
     name: "test_tap",
     needs: ["dma"],
-    config: schema.object({}),
+    config: object({}),
     stateVersion: 1,
     create({ dma }) {
       memory = dma;

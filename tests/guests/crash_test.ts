@@ -4,7 +4,7 @@
 import { assert, assertEquals, assertGreater } from "@std/assert";
 import { fromFileUrl } from "@std/path";
 import { Random } from "../../cli/fuzz/random.ts";
-import { type BlockBackend, type Bytes, defineBackend, type IoResult, schema } from "../../mod.ts";
+import { type BlockBackend, type Bytes, defineBackend, type IoResult, object } from "../../mod.ts";
 import { checkExt4, hasE2fsprogs, makeExt4, readExt4 } from "../support/e2fsprogs.ts";
 import { guestImage, GuestShell, LinuxGuest } from "../support/linux_guest.ts";
 
@@ -103,7 +103,7 @@ Deno.test({
       await makeExt4(path, SIZE);
       const initial = await Deno.readFile(path);
       const disk = new LoggedDisk(initial);
-      const config = schema.object({});
+      const config = object({});
       const logged = defineBackend({ name: "logged", provides: "block", permissions: [], config, open: () => disk });
       await using guest = await LinuxGuest.boot({
         image,

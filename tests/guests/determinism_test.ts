@@ -1,7 +1,7 @@
 // The instruction clock: boots of Linux with the same inputs are the same to the bit, whatever the quanta, with the compiler or without.
 
 import { assertEquals, assertGreater, assertNotEquals, assertStringIncludes } from "@std/assert";
-import { defineBackend, defineDevice, type Nanos, schema } from "../../mod.ts";
+import { defineBackend, defineDevice, type Nanos, object } from "../../mod.ts";
 import { guestImage, LinuxGuest, within } from "../support/linux_guest.ts";
 
 const image = (await guestImage())!;
@@ -23,7 +23,7 @@ interface Look {
 const test_ticker = defineDevice({
   name: "test_ticker",
   needs: ["clock", "stream"],
-  config: schema.object({}),
+  config: object({}),
   stateVersion: 1,
   create({ clock, stream }) {
     const alarm = clock.alarm("tick", () => {
@@ -49,7 +49,7 @@ async function record(
     name: "test_looker",
     provides: "stream",
     permissions: [],
-    config: schema.object({}),
+    config: object({}),
     open: () => ({ read: () => new Promise<null>(() => {}), write: look }),
   });
   await using guest = await LinuxGuest.start({

@@ -1,7 +1,7 @@
 // A host in trouble as Linux sees it: its disk fails, is full or slow, its console is not read, its network floods.
 
 import { assert, assertEquals, assertGreater, assertLess, assertMatch } from "@std/assert";
-import { type BlockBackend, type Bytes, defineBackend, type IoResult, type NetBackend, schema } from "../../mod.ts";
+import { type BlockBackend, type Bytes, defineBackend, type IoResult, type NetBackend, object } from "../../mod.ts";
 import { frame, pattern } from "../support/backend_suites.ts";
 import { Lag } from "../support/lag.ts";
 import { guestImage, LinuxGuest } from "../support/linux_guest.ts";
@@ -89,7 +89,7 @@ Deno.test({
   async fn(t) {
     const disk = new TroubledDisk();
     const net = new Flooder();
-    const config = schema.object({});
+    const config = object({});
     const plugins = {
       troubled: defineBackend({ name: "troubled", provides: "block", permissions: [], config, open: () => disk }),
       flooder: defineBackend({ name: "flooder", provides: "net", permissions: [], config, open: () => net }),

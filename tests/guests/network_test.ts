@@ -1,7 +1,7 @@
 // Two Linux guests on one hub: they find each other, transfer data unharmed, and see their cables.
 
 import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
-import { createHypervisor, defineBackend, type NetBackend, schema } from "../../mod.ts";
+import { createHypervisor, defineBackend, type NetBackend, object } from "../../mod.ts";
 import { guestImage, LinuxGuest } from "../support/linux_guest.ts";
 
 const image = (await guestImage())!;
@@ -40,7 +40,7 @@ Deno.test({
       name: "test_cable",
       provides: "net",
       permissions: [],
-      config: schema.object({}),
+      config: object({}),
       open: () => cable,
     });
     const hub = { net: { use: "hub_net", config: { hub: "lan" } } };

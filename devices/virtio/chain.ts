@@ -11,6 +11,7 @@ const MAX_BYTES = 2 ** 32;
 
 /** A driver broke the rules of its queues: the device asks to be reset. */
 export class DriverFault extends Error {
+  /** Tells it from other errors. */
   override readonly name = "DriverFault";
 }
 
@@ -42,11 +43,18 @@ export class Chain {
   #split = 0;
   #count = 0;
 
+  /**
+   * Made by a queue.
+   * @internal
+   */
   constructor(dma: Dma) {
     this.#dma = dma;
   }
 
-  /** Walks the chain that begins at descriptor `head`. Throws a {@linkcode DriverFault} or a `DmaFault`. */
+  /**
+   * Walks the chain that begins at descriptor `head`. Throws a {@linkcode DriverFault} or a `DmaFault`.
+   * @internal
+   */
   walk(table: DescriptorTable, head: number): void {
     this.head = head;
     this.readable = this.writable = this.descriptors = 0;

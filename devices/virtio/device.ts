@@ -101,6 +101,7 @@ export interface VirtioPort<S extends Plain> {
   readonly state: S;
   /** Whether a driver is using the device. */
   readonly live: boolean;
+  /** Its queues, in the order of the model's. */
   readonly queues: readonly Queue[];
   /** Whether the driver accepted a feature. */
   has(feature: number): boolean;

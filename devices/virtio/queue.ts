@@ -63,6 +63,10 @@ export class Queue {
   readonly #owner: QueueOwner;
   readonly #chain: Chain;
 
+  /**
+   * Made by the device.
+   * @internal
+   */
   constructor(
     readonly index: number,
     /** The most entries a driver may ask for. */

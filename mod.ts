@@ -12,7 +12,15 @@ import { type HostStream, webStream } from "./plugins/host/web_streams.ts";
 export type { Builtins, HostStream, InboxEvent, MachineStatus };
 export { CORE_SERVICES } from "./core/plan.ts";
 export * from "./core/plugin.ts";
-export { type Cell, decodeTree, formatTree, type PropertyValue, type TreeNode } from "./core/device_tree.ts";
+export {
+  type Cell,
+  decodeTree,
+  encodeTree,
+  formatTree,
+  node,
+  type PropertyValue,
+  type TreeNode,
+} from "./core/device_tree.ts";
 export {
   boolean,
   bytes,

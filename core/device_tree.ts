@@ -21,7 +21,22 @@ export interface TreeNode {
   readonly children: TreeNode[];
 }
 
-/** Makes a node. */
+/**
+ * Makes a node.
+ *
+ * @example A tree for a board to give to its guest
+ * ```ts
+ * import { decodeTree, encodeTree, formatTree, node } from "@denovisor/denovisor";
+ *
+ * const serial = node("serial@10000000", { compatible: "ns16550a", reg: [0x10000000n, 0x100n] });
+ * const blob = encodeTree(node("", { "#address-cells": 2, "#size-cells": 2 }, [
+ *   node("aliases", { serial0: "/serial@10000000" }),
+ *   serial,
+ *   node("example", { uart: serial }), // by its phandle
+ * ]));
+ * console.log(formatTree(decodeTree(blob)));
+ * ```
+ */
 export function node(
   name: string,
   properties: Record<string, PropertyValue> = {},
@@ -197,7 +212,8 @@ class Writer {
 }
 
 /**
- * Flattens a tree. The same tree gives the same bytes.
+ * Flattens a tree into the blob that a guest is given: nodes that others refer to get their phandles, and the memory
+ * reservations are empty. The same tree gives the same bytes.
  *
  * @throws {TypeError} for a value of the wrong shape, or a reference to a node outside of the tree.
  * @throws {RangeError} for a name, a number or a text that a device tree can not hold.
@@ -340,7 +356,11 @@ function formatValue(bytes: ArrayLike<number>): string {
   return `<${Array.from({ length: bytes.length / 4 }, (_, i) => `0x${hex(view.getUint32(4 * i))}`).join(" ")}>`;
 }
 
-/** A tree as device-tree source text, which `dtc` takes. The types of values read from a blob are guessed. */
+/**
+ * A tree as device-tree source text, which `dtc` takes. The types of values read from a blob are guessed.
+ *
+ * @throws {TypeError | RangeError} for a tree that {@linkcode encodeTree} refuses the values of.
+ */
 export function formatTree(root: TreeNode): string {
   const phandles = numberReferences(root);
 

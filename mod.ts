@@ -5,11 +5,11 @@ import { Hypervisor as CoreHypervisor } from "./core/hypervisor.ts";
 import type { InboxEvent } from "./core/inbox.ts";
 import type { Machine as CoreMachine, MachineStatus } from "./core/machine.ts";
 import type { Host, MachineDescription, PluginDefinition } from "./core/plugin.ts";
-import type { Builtins } from "./core/registry.ts";
+import type { Builtins, Place as PluginPlace } from "./core/registry.ts";
 import { createWebHost } from "./plugins/host/web_host.ts";
 import { type HostStream, webStream } from "./plugins/host/web_streams.ts";
 
-export type { Builtins, HostStream, InboxEvent, MachineStatus };
+export type { Builtins, HostStream, InboxEvent, MachineStatus, PluginPlace };
 export { CORE_SERVICES } from "./core/plan.ts";
 export * from "./core/plugin.ts";
 export {
@@ -42,31 +42,63 @@ export interface Machine extends AsyncDisposable {
   readonly status: MachineStatus;
   /** By device name: the other ends of stream devices whose description gives no back end. */
   readonly streams: Readonly<Record<string, HostStream>>;
-  /** The first of `streams`. Throws if there is none. */
+  /**
+   * The first of `streams`.
+   *
+   * @throws {TypeError} if there is none.
+   */
   readonly console: HostStream;
   /**
-   * Starts or continues. Settles when the guest powers off, with its exit code; stays pending over a pause.
-   * Rejects when the machine fails, is aborted or disposed.
+   * Starts or continues. Settles when the guest powers off, with its exit code; stays pending over a pause or a reset.
+   * Rejects when the machine fails, with what went wrong, and when it is aborted or disposed; and at once, with an
+   * `Error`, if it is off, has failed or is disposed: {@linkcode Machine.reset} makes it one that can run again.
    */
   run(): Promise<{ code: number }>;
-  /** Stops the virtual clock and the guest; settles when no device has guest memory on loan. */
+  /**
+   * Stops the virtual clock and the guest; settles when no device has guest memory on loan. Nothing happens to a
+   * machine that does not run. Rejects with an `Error` if it is disposed.
+   */
   pause(): Promise<void>;
-  /** Continues after a pause. */
+  /**
+   * Starts, or continues after a pause, as `run` does, without waiting for the end. Nothing happens if it runs.
+   *
+   * @throws {Error} if it is off, has failed or is disposed.
+   */
   resume(): void;
-  /** As the reset button: devices and CPUs at power-on, boot files loaded again. Keeps running if it was. */
+  /**
+   * As the reset button: devices and CPUs at power-on, boot files loaded again. Keeps running if it was; a machine
+   * that was off or had failed is paused then. Rejects with an `Error` if it is disposed, or can not boot again: then
+   * it has failed.
+   */
   reset(): Promise<void>;
-  /** As the power switch. */
+  /**
+   * As the power switch: `run` settles with `code`, which is 0 if not given. A running machine stops after the current
+   * quantum. Nothing happens to one that is off, has failed or is disposed.
+   */
   powerOff(code?: number): void;
-  /** Counters for people. */
+  /**
+   * Counters for people. Every machine has `instructions`, executed since it was built (0 where the engine does not count
+   * them), and `nanoseconds` of virtual time since it was built. The others are the engine's own, numbers of events
+   * unless the name says `Percent` or `Bytes`. Of `riscv`: `interpretedPercent` of the instructions, `compiledRuns`
+   * (entries to compiled code), `traps`, `pageWalks`, `decoded` (instructions), `codeFlushes`, `regions`, `optimized`,
+   * `modules`, `compiledBytes` and `evictions` of the compiler, and `exitsTo…`, one for each way out of generated code.
+   * Of `kvm`: `exits` of the virtual CPUs.
+   */
   stats(): Record<string, number>;
-  /** A hash over RAM, CPUs, devices and pending events: two runs that agree in it are in the same state. */
+  /**
+   * A hash over RAM, CPUs, devices, alarms and pending completions, 16 hexadecimal digits: two runs that agree in it
+   * are in the same state. It is none that a forger could not meet. A running machine pauses for it, and continues.
+   * Rejects with an `Error` if it is disposed.
+   */
   stateHash(): Promise<string>;
   /**
    * Numbers of the pages of RAM, of 4 KiB, that guest or devices have written since the last call, in order; the first
-   * call may give all of them.
+   * call may give all of them. Memory that a device still has on loan counts when it is given back.
+   *
+   * @throws {Error} if it is disposed.
    */
   collectDirty(): number[];
-  /** The flattened device tree that the guest was given; empty where the board has none. */
+  /** The flattened device tree that the guest was given, a copy; empty where the board has none. */
   deviceTree(): Uint8Array;
 }
 
@@ -146,9 +178,13 @@ export async function createMachine(
   { hypervisor, signal, ...options }: MachineOptions = {},
 ): Promise<Machine> {
   signal?.throwIfAborted();
-  const own = hypervisor ? undefined : createHypervisor();
+  const home = hypervisor ?? createHypervisor();
+  if (!(home instanceof CoreHypervisor)) {
+    throw new TypeError("Cannot create a machine: wanted a hypervisor made by createHypervisor");
+  }
+  const own = hypervisor ? undefined : home;
   try {
-    const core = await buildMachine(description, { ...options, hypervisor: hypervisor ?? own! });
+    const core = await buildMachine(description, { ...options, hypervisor: home });
     const machine = new WebMachine(core, own, signal);
     if (!signal?.aborted) return machine;
     await machine[Symbol.asyncDispose]();
@@ -160,8 +196,38 @@ export async function createMachine(
 }
 
 /**
- * Assembles a program for the engine `riscv`, to be loaded at `base` (default: where RAM begins). The assembler is
- * loaded at the first call. Throws a `SyntaxError` that names the line for text that is no program.
+ * Assembles a program for the engine `riscv`, to be loaded at `base` (default: where RAM begins, 0x8000_0000). The
+ * assembler is loaded at the first call.
+ *
+ * - **Statements** stand on a line each, or between `;`; a comment goes from `#` or `//` to the line's end. Nothing is
+ *   compressed and there are no sections: what stands first comes first.
+ * - **Instructions** are all of the engine's, in the syntax of GNU as, and the usual pseudo-instructions: `li`, `la`,
+ *   `mv`, `call`, `ret`, `beqz`, `csrr`…
+ * - **Labels**: `name:`, and numbers such as `1:`, which stand any number of times; `1b` is the last one before,
+ *   `1f` the next one.
+ * - **Expressions** are of numbers (`10`, `0x1f`, `0b101`, `'c'`), symbols, `.` (the address of the instruction or of
+ *   the number), parentheses, `+ - ~`, C's binary operators `| ^ & << >> + - * / %` with C's precedence, `%hi(…)` and
+ *   `%lo(…)`.
+ * - **Directives**: `.byte`, `.half` (`.short`, `.2byte`), `.word` (`.4byte`) and `.dword` (`.quad`, `.8byte`) with
+ *   numbers; `.ascii`, `.asciz` and `.string` with texts in quotes; `.align N` (to 2^N bytes), `.balign BYTES`,
+ *   `.zero BYTES`, `.equ NAME, VALUE`; `.globl` does nothing. What `li`, `.align`, `.balign`, `.zero` and `.equ` are
+ *   given must be known where they stand.
+ *
+ * @throws {SyntaxError} (as a rejection) for text that is no program: one sentence with the line, what was wanted and
+ * what was found.
+ * @throws {RangeError} (as a rejection) for a `base` that is no whole number.
+ *
+ * @example Three turns of a loop
+ * ```ts
+ * import { assembleRiscv } from "@denovisor/denovisor";
+ *
+ * const program = await assembleRiscv(`
+ *         li   a0, 3
+ * again:  addi a0, a0, -1
+ *         bnez a0, again
+ * `);
+ * console.log(program.length); // 12
+ * ```
  */
 export async function assembleRiscv(
   source: string,

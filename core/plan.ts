@@ -1,4 +1,4 @@
-// The plan of a machine: its plugins found and their configurations checked, before anything is opened.
+// The plan of a machine: its plugins found and their configurations checked, before a back end or an engine is opened.
 
 import { checkDescription, type CheckedDescription } from "./description.ts";
 import { AUTO, chooseEngine, type EngineChoice } from "./engines.ts";
@@ -30,7 +30,7 @@ export interface PlannedDevice {
   readonly irqNumber?: number;
 }
 
-/** All of a machine that can be known without touching the host. */
+/** All of a machine that can be known before a back end or an engine is opened. */
 export interface Plan {
   readonly description: CheckedDescription;
   readonly engine: { readonly definition: EngineDefinition; readonly config: unknown };
@@ -50,7 +50,10 @@ const CORE = { irq: 1, dma: 1, clock: 1, inbox: 1, cpus: 1, power: 1, wallTime: 
 /** The services of core's own that a device may need; every other one comes from a back end. */
 export const CORE_SERVICES: readonly string[] = Object.keys(CORE);
 
-/** Checks a description and loads what it names. Throws one clear sentence for the first fault. */
+/**
+ * Checks a description and loads what it names. Throws one clear sentence for the first fault. Of the host it asks
+ * nothing but modules, and where the engine is left open what works here and what the kernel is for.
+ */
 export async function planMachine(value: MachineDescription, options: PlanOptions): Promise<Plan> {
   const description = checkDescription(value);
   const { registry, plugins, base } = options;

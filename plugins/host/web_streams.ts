@@ -4,7 +4,13 @@ import type { StreamBackend } from "../../core/plugin.ts";
 
 /** A byte stream of a machine, seen from the host. */
 export interface HostStream {
-  /** What the guest sends. It ends when the machine is disposed. */
+  /**
+   * What the guest sends. It ends when the machine is disposed.
+   *
+   * Read it, or give the device a back end such as `null_stream`: of output that nobody reads, 64 KiB and the last
+   * write are kept, and then what prints in the guest waits; under the instruction clock the whole machine does.
+   * Cancelling the stream reads nothing.
+   */
   readonly readable: ReadableStream<Uint8Array<ArrayBuffer>>;
   /** What the guest receives, as fast as its driver takes it. */
   readonly writable: WritableStream<Uint8Array>;

@@ -123,8 +123,31 @@ export interface MachineOptions {
   readonly record?: (event: InboxEvent) => void;
 }
 
-/** What several machines share: hubs, loaded plugins, turns on the thread. Disposing it disposes its machines. */
-export type Hypervisor = CoreHypervisor;
+/**
+ * What several machines share: hubs, loaded plugins, turns on the thread. Disposing it disposes its machines.
+ * {@linkcode createHypervisor} makes one.
+ */
+export interface Hypervisor extends AsyncDisposable {
+  /** The port to the host: what it was created with, or the default, to make one of one's own from. */
+  readonly host: Host;
+  /**
+   * The plugin of that kind that `use` names, as it would in a description; each module is loaded once.
+   *
+   * @throws {TypeError} (as a rejection) for what is not there, is no plugin, or one of another kind.
+   */
+  find<K extends PluginDefinition["kind"]>(
+    kind: K,
+    use: string,
+    place?: Partial<PluginPlace>,
+  ): Promise<Extract<PluginDefinition, { kind: K }>>;
+  /**
+   * The object that back ends of its machines share under that key ({@linkcode BackendContext.shared}), made at the
+   * first ask: for a program that opens a back end itself, e.g. to join a hub. What can be disposed is, at the end.
+   */
+  shared<T>(key: string, make: () => T): T;
+  /** Disposes its machines, then what they shared. */
+  [Symbol.asyncDispose](): Promise<void>;
+}
 
 /** The plugins that come with the package. Each is loaded when a description names it. */
 export const BUILT_IN_PLUGINS: Builtins = {
@@ -153,15 +176,24 @@ export const BUILT_IN_PLUGINS: Builtins = {
 /** The engines among them, best first: what `engine: "auto"` chooses from. */
 export const ENGINES: readonly string[] = ["kvm", "riscv"];
 
-/** Creates a hypervisor. `host` replaces the port to the host, e.g. by one with a fake clock. */
+/** Creates a hypervisor. `host` replaces the port to the host, e.g. by one with a clock of its own. */
 export function createHypervisor(options: { readonly host?: Host } = {}): Hypervisor {
   const host = options.host ?? createWebHost(async (specifier) => (await import(specifier)).default);
   return new CoreHypervisor(host, BUILT_IN_PLUGINS, ENGINES);
 }
 
 /**
- * Builds a machine from its description: checked as a whole before anything is opened, created paused. Throws a
- * `TypeError` or `RangeError` with one sentence that names the place of what is wrong.
+ * Builds a machine from its description; it is created paused. The description is checked as a whole, and the plugins
+ * that it names are imported, before a back end or an engine is opened. Where it leaves the engine open, the choice
+ * asks the host what works here, and may read from the kernel what it is for.
+ *
+ * What went wrong is told in one sentence that names the place of it, and whatever was opened is closed again.
+ *
+ * @throws {TypeError | RangeError} for a description that can not be: of the wrong shape, with a plugin that can not be
+ * loaded, a value out of its bounds, a device where it finds no room, a kernel that the board can not boot.
+ * @throws {Error} for what the host can not do: a boot file that can not be read, an engine that does not work here, a
+ * back end that can not be opened; and where the hypervisor is disposed.
+ * @throws the signal's reason, if it is aborted.
  *
  * @example A guest of one instruction, which jumps to itself
  * ```ts

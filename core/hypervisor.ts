@@ -1,7 +1,7 @@
 // What machines share: objects such as hubs, the cache of plugins, and turns on the one thread.
 
 import type { Host } from "./plugin.ts";
-import { type Builtins, Registry } from "./registry.ts";
+import { type Builtins, type DefinitionOf, type Kind, type Place, Registry } from "./registry.ts";
 import { Turns } from "./turns.ts";
 
 /** The machines of one owner, and what they share. There is no state outside of it. */
@@ -18,6 +18,11 @@ export class Hypervisor implements AsyncDisposable {
     this.host = host;
     this.registry = new Registry(host, builtins);
     this.turns = new Turns(host);
+  }
+
+  /** As {@linkcode Registry.find}; an error's place is `the device` or the like unless one is given. */
+  find<K extends Kind>(kind: K, use: string, place: Partial<Place> = {}): Promise<DefinitionOf<K>> {
+    return this.registry.find(kind, use, { path: `the ${kind}`, ...place });
   }
 
   /** The object of that key, made at the first ask. */

@@ -386,7 +386,7 @@ export class Bench {
           Object.values(backends).map(async ({ use }) =>
             [
               use,
-              this.foreign.around(await hypervisor.registry.find("backend", use, { path: "--backend" })),
+              this.foreign.around(await hypervisor.find("backend", use, { path: "--backend" })),
             ] as const
           ),
         ),

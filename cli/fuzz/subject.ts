@@ -30,8 +30,7 @@ interface Loading {
 /** Loads a plugin, a device or a back end. Throws one sentence for what can not be fuzzed. */
 export async function loadSubject(use: PluginUse, loading: Loading = {}): Promise<Subject> {
   const hypervisor = createHypervisor();
-  const place = { path: "the device" };
-  const definition = await hypervisor.registry.find("backend", use.use, place).catch(() => undefined);
+  const definition = await hypervisor.find("backend", use.use).catch(() => undefined);
   if (!definition) return await loadDevice(use, loading); // which also says what is wrong
   const { provides } = definition;
   if (!Object.hasOwn(BEHIND, provides)) {
@@ -49,7 +48,7 @@ export async function loadDevice(
   { backends = {} }: Loading = {},
 ): Promise<DeviceSubject> {
   const hypervisor = createHypervisor();
-  const definition = await hypervisor.registry.find("device", use, { path: "the device" });
+  const definition = await hypervisor.find("device", use);
   const missing = definition.needs.find((need: string) => !SERVED.includes(need) && !Object.hasOwn(backends, need));
   if (missing) {
     throw new TypeError(

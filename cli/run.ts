@@ -1,8 +1,9 @@
 // `denovisor run`: boots the machines described on the command line and connects their consoles.
 
 import { createHypervisor, createMachine, type DeviceDescription, type MachineDescription } from "../mod.ts";
+import { why } from "../plugins/host/why.ts";
 import { CONFIG_OPTION, describe, MACHINE_OPTIONS, type Sources } from "./describe.ts";
-import { sentence, Stop } from "./errors.ts";
+import { Stop } from "./errors.ts";
 import { findImage } from "./images.ts";
 import { noOperands, numberOf, type Option, optionRows, parseOptions } from "./options.ts";
 import { columns, type Help, helpPage } from "./text.ts";
@@ -44,7 +45,7 @@ export const HOST_SOURCES: Sources = {
       return await Deno.readTextFile(path);
     } catch (error) {
       if (error instanceof Deno.errors.NotCapable) throw error;
-      throw new Stop(1, `Cannot read ${path}: ${sentence(error).replace(/: readfile .*/, "")}`);
+      throw new Stop(1, `Cannot read ${path}: ${why(error)}`);
     }
   },
   async findImage(name) {

@@ -192,7 +192,7 @@ export function createHypervisor(options: { readonly host?: Host } = {}): Hyperv
  * @throws {TypeError | RangeError} for a description that can not be: of the wrong shape, with a plugin that can not be
  * loaded, a value out of its bounds, a device where it finds no room, a kernel that the board can not boot.
  * @throws {Error} for what the host can not do: a boot file that can not be read, an engine that does not work here, a
- * back end that can not be opened; and where the hypervisor is disposed.
+ * back end that can not be opened; for what a plugin throws; and where the hypervisor is disposed.
  * @throws the signal's reason, if it is aborted.
  *
  * @example A guest of one instruction, which jumps to itself

@@ -42,13 +42,10 @@ export interface Plan {
 /** Where plugins are looked for. */
 export type PlanOptions = EngineChoice;
 
-const CORE = { irq: 1, dma: 1, clock: 1, inbox: 1, cpus: 1, power: 1, wallTime: 1 } satisfies Record<
-  CoreServiceName,
-  1
->;
-
 /** The services of core's own that a device may need; every other one comes from a back end. */
-export const CORE_SERVICES: readonly string[] = Object.keys(CORE);
+export const CORE_SERVICES: readonly string[] = Object.keys(
+  { irq: 1, dma: 1, clock: 1, inbox: 1, cpus: 1, power: 1, wallTime: 1 } satisfies Record<CoreServiceName, 1>,
+);
 
 /**
  * Checks a description and loads what it names. Throws one clear sentence for the first fault. Of the host it asks

@@ -72,11 +72,11 @@ export function createWebHost(load: (specifier: string) => Promise<unknown>): Ho
 
     resolve(location, base) {
       if (/^[a-z][a-z0-9+.-]+:/i.test(location)) return location;
-      if (base === undefined && !location.startsWith("/")) base = workingDirectory();
-      if (base === undefined && !location.startsWith("/")) {
+      const from = base ?? (location.startsWith("/") ? "file:///" : workingDirectory());
+      if (from === undefined) {
         throw new TypeError(`${location} is relative: wanted a base to resolve it against, got none`);
       }
-      return new URL(literal(location), base ?? "file:///").href;
+      return new URL(literal(location), from).href;
     },
 
     async openFile(location) {

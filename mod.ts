@@ -87,7 +87,7 @@ export interface Machine extends AsyncDisposable {
   stats(): Record<string, number>;
   /**
    * A hash over RAM, CPUs, devices, alarms and pending completions, 16 hexadecimal digits: two runs that agree in it
-   * are in the same state. It is none that a forger could not meet. A running machine pauses for it, and continues.
+   * are in the same state. It is no cryptographic hash. A running machine pauses for it, and continues.
    * Rejects with an `Error` if it is disposed.
    */
   stateHash(): Promise<string>;

@@ -15,7 +15,10 @@ export interface Host {
   turn(): Promise<void>;
   /** Settles after `nanos`, or as soon as `wake` settles. */
   sleep(nanos: Nanos, wake: Promise<void>): Promise<void>;
-  /** The absolute form of a path or URL. Throws a `TypeError` for a relative one if there is no `base`. */
+  /**
+   * The absolute form of a path or URL; a relative one is against `base`, or else the working directory. Throws a
+   * `TypeError` where there is neither.
+   */
   resolve(location: string, base: string | undefined): string;
   /** Opens a file or URL, given in its absolute form, for reading in parts; reads it whole only where it has to. */
   openFile(location: string): Promise<BootFile>;

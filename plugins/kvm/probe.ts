@@ -1,5 +1,6 @@
 // Whether KVM can be used here, and if not, why: one line for people.
 
+import { messageOf } from "../../core/errors.ts";
 import { API_VERSION, CAPABILITIES, KVM } from "./api.ts";
 import { PVM_LIMITS, PVM_PATH } from "./fixups.ts";
 import { ERRNO, Libc, SystemError } from "./libc.ts";
@@ -53,7 +54,7 @@ export function probe(): Probe {
   try {
     return probeDevice(Libc.get());
   } catch (error) {
-    return { usable: false, why: `libc can not be used: ${error instanceof Error ? error.message : error}` };
+    return { usable: false, why: `libc can not be used: ${messageOf(error)}` };
   }
 }
 

@@ -160,16 +160,15 @@ class Block implements VirtioModel<null> {
     loans: readonly Borrowed[] = [],
     length = 0,
   ): Started {
-    const status: Address = chain.writableAt(chain.writable - 1);
+    const at = chain.writable - 1;
+    const status: Address = chain.writableAt(at);
     return {
       outcome: attempt(work),
       settle: (outcome, wanted) => {
         for (const loan of loans) loan.done();
         if (!wanted) return 0;
         this.#dma.store(status, statusOf(outcome), 1);
-        if (length === 0) return 1;
-        // What stands before the status byte counts as written only if it was.
-        return outcome === "ok" ? length + 1 : 0;
+        return withStatus(outcome === "ok" ? length : 0, at);
       },
     };
   }
@@ -178,8 +177,13 @@ class Block implements VirtioModel<null> {
   #answer(chain: Chain, status: number, written = 0): number {
     const at = chain.writable - 1;
     this.#dma.store(chain.writableAt(at), status, 1);
-    return written === at ? written + 1 : written;
+    return withStatus(written, at);
   }
+}
+
+/** How many bytes were written, from the first on: the status byte at `at` counts if all before it were. */
+function withStatus(written: number, at: number): number {
+  return written === at ? written + 1 : written;
 }
 
 function attempt(work: () => IoResult | Promise<IoResult>): IoResult | Promise<IoResult> {

@@ -167,6 +167,15 @@ Deno.test("virtio_blk refuses requests outside of the disk or of odd length", ()
   assertEquals(block.log, []);
 });
 
+Deno.test("virtio_blk counts its status byte as written only if all before it was", () => {
+  const { driver } = disk();
+  driver.start();
+  for (const readable of [[header(TYPE.FLUSH)], [header(TYPE.OUT), new Uint8Array(512)]]) {
+    assertEquals(request(driver, readable, [3]), { status: OK, data: [0, 0, 0], written: 0 });
+    assertEquals(request(driver, readable), { status: OK, data: [], written: 1 });
+  }
+});
+
 Deno.test("virtio_blk answers with an error where the back end fails", async () => {
   const { driver, block, services } = disk();
   driver.start();

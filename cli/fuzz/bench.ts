@@ -198,7 +198,6 @@ export class Bench {
   #hypervisor!: Hypervisor;
   #addresses: readonly Address[] = [];
   #helpers: IrqLine[] = [];
-  #referee: Referee | undefined;
   #off = false;
   #closing = false;
   #patient = false;
@@ -223,10 +222,12 @@ export class Bench {
       store: (at, value, width) => {
         this.#view(at, width, (view) => store(view, value, width));
         watch.guestWrote(at, width);
+        watch.referee?.changed();
       },
       write: (at, from) => {
         this.#bytes(at, from.length).set(from);
         watch.guestWrote(at, from.length);
+        watch.referee?.changed();
       },
     };
     this.registers = {
@@ -258,7 +259,7 @@ export class Bench {
 
   /** Whether the device says that it is a virtio device, of a transport that the fuzzer speaks. */
   get virtio(): boolean {
-    return this.#referee !== undefined;
+    return this.watch.referee !== undefined;
   }
 
   /** Whether a back end has a request under way. */
@@ -344,11 +345,11 @@ export class Bench {
   /** An access of the guest's; `false` is a fault. */
   write(region: number, offset: number, value: number, width: Width): boolean {
     this.note(`${this.#place(region, offset)} := ${hex(value)} (${width})`);
-    const referee = region === 0 ? this.#referee : undefined;
-    if (referee && offset === REG.Status && value === 0 && width === 4) referee.reset(this.busy);
-    referee?.before(offset);
+    const referee = region === 0 && width === 4 ? this.watch.referee : undefined;
+    if (offset === REG.Status && value === 0) referee?.reset();
+    referee?.before(offset, value);
     const taken = this.#guest.bus.write(this.#addresses[region] + offset, value, width);
-    const complaint = referee?.after(offset, value, width, (at) => this.#guest.bus.read(this.#addresses[0] + at, 4));
+    const complaint = referee?.after(offset, value, (at) => this.#guest.bus.read(this.#addresses[0] + at, 4));
     if (complaint) this.watch.found(complaint);
     return taken;
   }
@@ -408,8 +409,7 @@ export class Bench {
     await this.run(() => {
       if (!magic || this.read(0, REG.MagicValue, 4) !== IDENTITY.magic) return;
       if (this.read(0, REG.Version, 4) !== IDENTITY.version) return;
-      const referee = this.#referee = new Referee(this.memory, RAM_BASE, RAM_SIZE);
-      watch.permits = (at, length) => referee.permits(at, length);
+      watch.referee = new Referee(this.memory, RAM_BASE, RAM_SIZE);
     });
   }
 
@@ -421,7 +421,7 @@ export class Bench {
       config: object({}),
       probe: () => Promise.resolve({ usable: true }),
       open: (context) => {
-        this.#guest = new Guest(context, this.host, () => this.#referee?.reset(false));
+        this.#guest = new Guest(context, this.host, () => this.watch.referee?.reset());
         this.watch.attach(this.#guest.ram);
         return this.#guest;
       },

@@ -14,6 +14,7 @@ import {
   type ServiceName,
   type Width,
 } from "../../mod.ts";
+import type { Referee } from "./referee.ts";
 
 /** What a device may do at a time: in one register access, event, alarm or start. */
 export const LIMITS = {
@@ -51,8 +52,8 @@ export interface Most {
 export class Watch {
   /** What RAM holds by all that the guest and the device said they wrote. */
   shadow: Uint8Array = new Uint8Array(0);
-  /** Whether the device may write there; a machine without a referee lets it write everywhere. */
-  permits: (at: Address, length: number) => boolean = () => true;
+  /** Judges what a virtio device writes; any other one may write everywhere. */
+  referee: Referee | undefined;
   /** The first promise that was broken. */
   finding: Finding | undefined;
   readonly most: Most = { operations: 0, bytes: 0, milliseconds: 0, state: 0 };
@@ -180,6 +181,7 @@ export class Watch {
       }
     }
     this.#operations = this.#bytes = 0;
+    this.referee?.begins();
     this.#what = typeof what === "string" ? what : what();
     const started = performance.now();
     try {
@@ -215,11 +217,6 @@ export class Watch {
   }
 
   #dma(dma: Dma): Dma {
-    const wrote = (at: Address, length: number): void => {
-      if (!this.permits(at, length)) {
-        this.found(`it wrote ${length} bytes at 0x${at.toString(16)}, which no chain offers`);
-      }
-    };
     const spend = (bytes: number): void => this.#spend(1, bytes);
     return {
       load(at: Address, width: Width): number {
@@ -236,31 +233,52 @@ export class Watch {
       },
       store: (at: Address, value: number, width: Width): void => {
         spend(width);
-        dma.store(at, value, width);
-        wrote(at, width);
-        this.guestWrote(at, width);
+        this.#permit(at, width, () => dma.store(at, value, width));
+        this.#wrote(at, width);
       },
       write: (at: Address, from: Bytes): void => {
         spend(from.length);
-        dma.write(at, from);
-        wrote(at, from.length);
-        this.guestWrote(at, from.length);
+        this.#permit(at, from.length, () => dma.write(at, from));
+        this.#wrote(at, from.length);
       },
       borrow: (at: Address, length: number, access: "read" | "write"): Borrowed => {
         spend(length);
-        const loan = dma.borrow(at, length, access);
-        if (access === "write") wrote(at, length);
-        this.lent++;
-        return {
-          bytes: loan.bytes,
-          done: (written) => {
-            this.lent--;
-            loan.done(written);
-            this.guestWrote(at, written ?? (access === "write" ? length : 0));
-          },
-        };
+        if (access === "read") return this.#lend(dma.borrow(at, length, access));
+        const era = this.referee?.era;
+        const loan = this.#permit(at, length, () => dma.borrow(at, length, access));
+        return this.#lend(loan, (written = length) => {
+          // The host may have the memory for longer than the driver lets the device have it.
+          if (this.referee?.era === era) this.#permit(at, written, () => {});
+          this.#wrote(at, written);
+        });
       },
     };
+  }
+
+  #lend(loan: Borrowed, returned: (written?: number) => void = () => {}): Borrowed {
+    this.lent++;
+    return {
+      bytes: loan.bytes,
+      done: (written) => {
+        this.lent--;
+        loan.done(written);
+        returned(written);
+      },
+    };
+  }
+
+  /** Writes where the driver should have let the device write. A write that throws is none. */
+  #permit<T>(at: Address, length: number, write: () => T): T {
+    const permitted = this.referee?.permits(at, length) ?? true;
+    const result = write();
+    if (!permitted) this.found(`it wrote ${length} bytes at 0x${at.toString(16)}, which no chain offers`);
+    return result;
+  }
+
+  #wrote(at: Address, length: number): void {
+    this.guestWrote(at, length);
+    const complaint = this.referee?.wrote(at, length);
+    if (complaint) this.found(complaint);
   }
 }
 

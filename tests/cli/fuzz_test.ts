@@ -10,6 +10,7 @@ import {
   type BackendServices,
   type BlockBackend,
   type Bytes,
+  type CoreServices,
   defineBackend,
   defineDevice,
   type Device,
@@ -18,6 +19,7 @@ import {
   type Plain,
   type ServiceName,
 } from "../../mod.ts";
+import virtioBlk from "../../devices/virtio_blk.ts";
 import virtioRng from "../../devices/virtio_rng.ts";
 import { denovisor } from "../support/denovisor.ts";
 
@@ -47,6 +49,37 @@ async function fuzzed(definition: AnyDevice, seed = 1): Promise<Report> {
 }
 
 const RAM = 0x8000_0000;
+
+/** What a device may be given. */
+type Services = CoreServices & BackendServices;
+
+/** A built-in device that has some of its services otherwise; `resets` tells how often its machine was reset. */
+function otherwise(
+  definition: AnyDevice,
+  change: (services: Services, resets: () => number) => { [S in keyof Services]?: Partial<Services[S]> },
+): AnyDevice {
+  return {
+    ...definition,
+    create(context) {
+      let resets = -1; // it is refreshed when it was built, too
+      const services = { ...context } as unknown as Record<string, object>;
+      for (const [service, changed] of Object.entries(change(context as unknown as Services, () => resets))) {
+        services[service] = Object.create(
+          services[service],
+          Object.fromEntries(Object.entries(changed).map(([name, value]) => [name, { value }])),
+        );
+      }
+      const device = definition.create(services as never);
+      const refresh = device.refresh?.bind(device);
+      return Object.defineProperty(device, "refresh", {
+        value() {
+          resets++;
+          refresh?.();
+        },
+      });
+    },
+  };
+}
 
 /** Each breaks one promise, and how the fuzzer says so. */
 const FAULTS: Record<string, readonly [definition: AnyDevice, sentence: RegExp]> = {
@@ -148,15 +181,55 @@ const FAULTS: Record<string, readonly [definition: AnyDevice, sentence: RegExp]>
     /(threw while writing regs\+0x\w+|looks at no promise that is refused): EIO/,
   ],
   "writes beside a chain": [
-    {
-      ...virtioRng,
-      create: (context) =>
-        virtioRng.create({
-          ...context,
-          dma: { ...context.dma, write: (at: number, bytes: Uint8Array) => context.dma.write(at + 1, bytes) },
-        } as never),
-    } as AnyDevice,
+    otherwise(virtioRng, ({ dma }) => ({ dma: { write: (at, bytes) => dma.write(at + 1, bytes) } })),
     /wrote \d+ bytes at 0x\w+, which no chain offers/,
+  ],
+  "writes to a chain that it gave back": [
+    otherwise(virtioRng, ({ dma }) => {
+      let before = 0;
+      return {
+        dma: {
+          write(at, bytes) {
+            dma.write(at, bytes);
+            if (before) dma.write(before, bytes.subarray(0, 1));
+            before = bytes.length > 0 ? at : before;
+          },
+        },
+      };
+    }),
+    /wrote 1 bytes at 0x\w+, which no chain offers/,
+  ],
+  "gives a chain back before the host gives back its memory": [
+    otherwise(virtioBlk, ({ dma }) => ({
+      dma: {
+        borrow(at, length, access) {
+          const loan = dma.borrow(at, length, access);
+          return { bytes: loan.bytes, done: (written) => void Promise.resolve().then(() => loan.done(written)) };
+        },
+        // Of the number of bytes it says nothing wrong.
+        store: (at, value, width) => dma.store(at, width === 4 && at % 8 === 0 ? 0 : value, width),
+      },
+    })),
+    /wrote \d+ bytes at 0x\w+, which no chain offers/,
+  ],
+  "says that it wrote more than there is room for": [
+    otherwise(virtioRng, ({ dma }) => ({
+      dma: { store: (at, value, width) => dma.store(at, width === 4 && value > 64 ? value + 1 : value, width) },
+    })),
+    /says that it wrote \d+ bytes to a chain that has \d+ to be written/,
+  ],
+  "says that it wrote more than it did": [
+    otherwise(
+      virtioRng,
+      ({ dma }) => ({ dma: { write: (at, bytes) => dma.write(at, bytes.subarray(0, bytes.length - 1)) } }),
+    ),
+    /says that it wrote \d+ bytes to a chain, and did not write all of them/,
+  ],
+  "gives back what it was not offered": [
+    otherwise(virtioRng, ({ dma }) => ({
+      dma: { store: (at, value, width) => dma.store(at, width === 4 && at % 8 === 4 ? value ^ 1 : value, width) },
+    })),
+    /gives back a chain that begins with descriptor \d+, and has none/,
   ],
   "starts queues of any size": [
     {

@@ -3,7 +3,7 @@
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { fuzz, type Report } from "../../cli/fuzz/fuzz.ts";
 import { loadDevice } from "../../cli/fuzz/subject.ts";
-import type { AnyDevice } from "../../cli/fuzz/watch.ts";
+import { type AnyDevice, LIMITS } from "../../cli/fuzz/watch.ts";
 import type { AnyBackend } from "../../cli/fuzz/backend_watch.ts";
 import {
   type BackendServiceName,
@@ -278,6 +278,27 @@ for (const [does, [definition, sentence]] of Object.entries(FAULTS)) {
     assertEquals(again.failure?.sentence, failure.sentence);
   });
 }
+
+/** A device that takes longer than it may, at the first write to it for so many times. */
+function slow(times: number): AnyDevice {
+  return device([], () => {
+    let written = false;
+    return {
+      state: 0,
+      write() {
+        const end = performance.now() + LIMITS.milliseconds + 50;
+        if (!written && times-- > 0) { while (performance.now() < end); }
+        written = true;
+      },
+    };
+  });
+}
+
+Deno.test("fuzz finds a device that takes too long, but not for a host that was slow once", async () => {
+  const { failure } = await fuzzed(slow(Infinity));
+  assertMatch(failure?.sentence ?? "nothing was found", /^writing 0x\w+ to regs\+0x\w+ took 2\d\d\d ms$/);
+  assertEquals((await fuzzed(slow(1))).failure, undefined);
+});
 
 Deno.test("fuzz lets a device in order pass, and says what it took", async () => {
   const { code, out } = await denovisor(["fuzz", "./examples/devices/thermometer.ts", "--seed", "3", "--cases", "5"]);

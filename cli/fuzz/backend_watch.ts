@@ -29,6 +29,8 @@ export class BackendWatch {
   held = 0;
   /** Packets that were sent. */
   sent = 0;
+  /** What was printed or sent last. */
+  output: Bytes | undefined;
   readonly #found: (sentence: string) => void;
 
   /** `found` is told of each broken promise. */
@@ -142,7 +144,7 @@ export class BackendWatch {
       },
       write: (bytes) => {
         const what = `write of ${bytes.length} bytes`;
-        const before = bytes.slice();
+        const before = this.output = bytes.slice();
         const answer = this.#call(what, () => stream.write(bytes));
         if (!same(bytes, before)) this.#found(`it changes what it is given at ${what}`);
         if (!(answer instanceof Promise)) return;
@@ -178,7 +180,7 @@ export class BackendWatch {
       },
       send: (packet) => {
         this.sent++;
-        const before = packet.frame.slice();
+        const before = this.output = packet.frame.slice();
         const what = `send of ${before.length} bytes`;
         this.#call(what, () => net.send(packet));
         if (!same(packet.frame, before)) this.#found(`it changes the frame it is given at ${what}`);

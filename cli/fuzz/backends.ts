@@ -18,6 +18,8 @@ const DISK_SIZE = 32 << 20;
 /** What is written beyond is forgotten, and reads as zeroes. */
 const DISK_KEPT = 1 << 20;
 const SECTOR = 512;
+/** Outputs that are remembered. */
+const KEPT = 64;
 
 /** How requests are answered. */
 type Manner = "well" | "slow" | "failing" | "rejecting" | "throwing";
@@ -72,10 +74,8 @@ export class Backends {
     };
   }
 
-  /** Whether a request is under way. */
-  get busy(): boolean {
-    return this.#waiting.length > 0;
-  }
+  /** What was printed or sent, the last few. */
+  readonly outputs: Bytes[] = [];
 
   /** Changes what the host does, or lets something come in; tells what. */
   stir(random: Random): string {
@@ -87,7 +87,7 @@ export class Backends {
         return `the host is ${this.#manner}`;
       case 2: {
         const length = random.pick([1, 2, 15, 16, 17, 300, 5000]);
-        this.#type(random.bytes(length));
+        this.type(random.bytes(length));
         return `${length} bytes are typed`;
       }
       case 3: {
@@ -127,6 +127,23 @@ export class Backends {
     while (this.settle());
   }
 
+  /** Somebody types. */
+  type(bytes: Bytes): void {
+    this.#input.push(bytes);
+    this.#arrived();
+  }
+
+  /** A frame comes in. */
+  arrive(frame: Bytes): void {
+    this.#packets.push({ frame });
+    this.#arrived();
+  }
+
+  #output(bytes: Bytes): void {
+    this.outputs.push(bytes.slice());
+    if (this.outputs.length > KEPT) this.outputs.shift();
+  }
+
   // ---------------------------------------------------------------- streams
 
   #stream(): StreamBackend {
@@ -147,16 +164,12 @@ export class Backends {
       write: (bytes) => {
         this.#called();
         if (bytes.length === 0) this.#found("it writes no bytes to its stream");
+        this.#output(bytes);
         if (this.#manner === "throwing") throw new HostError("ENOSPC");
         if (this.#manner === "rejecting" || this.#manner === "failing") return Promise.reject(new HostError("ENOSPC"));
         if (this.#manner === "slow") return new Promise((resolve) => this.#waiting.push(resolve));
       },
     };
-  }
-
-  #type(bytes: Bytes): void {
-    this.#input.push(bytes);
-    this.#arrived();
   }
 
   #arrived(): void {
@@ -248,6 +261,7 @@ export class Backends {
       send: ({ frame, checksum }) => {
         this.#called();
         this.sent++;
+        this.#output(frame);
         if (checksum && checksum.start + checksum.offset + 2 > frame.length) {
           this.#found("it sends a checksum outside of its frame");
         }

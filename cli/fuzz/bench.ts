@@ -198,6 +198,8 @@ export class Bench {
   #hypervisor!: Hypervisor;
   #addresses: readonly Address[] = [];
   #helpers: IrqLine[] = [];
+  /** Services that the fuzzer's own back ends provide. */
+  #own: readonly string[] = [];
   #off = false;
   #closing = false;
   #patient = false;
@@ -262,14 +264,19 @@ export class Bench {
     return this.watch.referee !== undefined;
   }
 
-  /** Whether a back end has a request under way. */
-  get busy(): boolean {
-    return this.backends.busy || this.foreign.pending.size > 0;
+  /** Whether the fuzzer's own back end provides a service. */
+  owns(service: string): boolean {
+    return this.#own.includes(service);
   }
 
   /** Packets that were sent. */
   get sent(): number {
     return this.backends.sent + this.foreign.sent;
+  }
+
+  /** What was printed or sent last. */
+  get output(): Bytes {
+    return this.backends.outputs.at(-1) ?? this.foreign.output ?? new Uint8Array(0);
   }
 
   /** Nanoseconds of the machine's time. */
@@ -312,6 +319,15 @@ export class Bench {
     await this.#until(this.#machine.pause());
     this.check();
     this.#start();
+  }
+
+  /** The host is well again, and has nothing more for the device. */
+  heal(): void {
+    this.backends.heal();
+    // Core keeps what came for a device that was reset in the middle of a call.
+    const { stream, net } = this.watch.services;
+    if (this.owns("stream")) drain(() => stream!.read(2 ** 20));
+    if (this.owns("net")) drain(() => net!.receive(2 ** 20));
   }
 
   /** Resets the machine. */
@@ -375,7 +391,10 @@ export class Bench {
       { length: HELPERS },
       (_, i): DeviceDescription => ({ use: "fuzz_line", name: `line${i}` }),
     );
-    const own = Object.keys(this.backends.plugins).filter((service) => definition.needs.includes(service));
+    const own = Object.keys(this.backends.plugins).filter((service) =>
+      definition.needs.includes(service) && !Object.hasOwn(backends, service)
+    );
+    this.#own = own;
     const plugins = {
       subject: watch.around(definition),
       fuzz_line: this.#helper(),
@@ -533,6 +552,14 @@ export class Bench {
   #view<T>(at: Address, width: number, act: (view: DataView) => T): T {
     const bytes = this.#bytes(at, width);
     return act(new DataView(bytes.buffer, bytes.byteOffset, width));
+  }
+}
+
+/** Takes what there is, until it has to be waited for. */
+function drain(take: () => unknown): void {
+  for (;;) {
+    const answer = take();
+    if (answer instanceof Promise) return void answer.catch(() => {});
   }
 }
 

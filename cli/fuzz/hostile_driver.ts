@@ -16,7 +16,6 @@ const NOT_RAM = [0, 0x1000_1000, RAM_BASE - 1, RAM_END - 1, RAM_END, 0xffff_ffff
 const QUEUE_SIZES = [1, 2, 4, 8, 8, 16, 16, 64];
 /** Descriptors of a chain and bytes of each: much of both, up to as much as a disk takes at once. */
 const HEAVY = [[1024, 16], [1024, 0x1000], [256, 0x10000], [16, 0x40000], [66, 0x40000]] as const;
-const DEVICE = { NET: 1, BLOCK: 2, CONSOLE: 3, ENTROPY: 4 } as const;
 
 /** Drives a device on its bench, badly and well. */
 export class HostileDriver {
@@ -71,50 +70,6 @@ export class HostileDriver {
         return;
       default:
         return this.#offerOrdinary(queue, random);
-    }
-  }
-
-  /**
-   * Brings the device up as a driver should and asks it for something ordinary; the answer, to be called a little
-   * later, says what went wrong.
-   */
-  probe(): () => string | undefined {
-    const driver = this.#driver;
-    if (!driver.negotiate(driver.offered())) return () => "it refuses the features that it offers";
-    driver.start({ sizes: [8, 8, 8] });
-    if (driver.broken) return () => "it needs a reset right after a proper start";
-    const check = this.#request(driver.read(REG.DeviceID));
-    return () => check() ?? (driver.broken ? "it needs a reset after a proper request" : undefined);
-  }
-
-  /** An ordinary request to a device of the kinds that the fuzzer knows. */
-  #request(id: number): () => string | undefined {
-    const { dma, queues: [first, second] } = this.#driver;
-    const written = (queue: DriverQueue): number | undefined => queue.completed()[0]?.written;
-    switch (id) {
-      case DEVICE.NET: {
-        const { sent } = this.#bench;
-        second.add([new Uint8Array(12), new Uint8Array(60)]);
-        second.kick();
-        return () => written(second) === 0 && this.#bench.sent === sent + 1 ? undefined : "it does not send a frame";
-      }
-      case DEVICE.BLOCK: {
-        const { writable } = first.add([new Uint8Array(16)], [512, 1]);
-        dma.store(writable[1], 9, 1);
-        first.kick();
-        return () => written(first) === 513 && dma.load(writable[1], 1) === 0 ? undefined : "it does not read a sector";
-      }
-      case DEVICE.CONSOLE:
-        second.add([Uint8Array.of(72, 105)]);
-        second.kick();
-        // A stream may hold what it was given before, for as long as it likes.
-        return () => written(second) === undefined && this.#bench.foreign.held === 0 ? "it does not print" : undefined;
-      case DEVICE.ENTROPY:
-        first.add([], [16]);
-        first.kick();
-        return () => written(first) === 16 ? undefined : "it does not give random bytes";
-      default:
-        return () => undefined;
     }
   }
 

@@ -2,6 +2,7 @@
 
 import {
   type Address,
+  type BackendServices,
   type Borrowed,
   type Bytes,
   type Clock,
@@ -60,6 +61,8 @@ export class Watch {
   /** Loans that are out. */
   lent = 0;
   device: Device | undefined;
+  /** What the device reaches its back ends by. */
+  services: Partial<BackendServices> = {};
   #ram: Ram | undefined;
   /** Bytes of its state when it was built. */
   #built: number | undefined;
@@ -119,6 +122,7 @@ export class Watch {
     return {
       ...definition,
       create: (context) => {
+        this.services = context as Partial<BackendServices>;
         const watched: Record<string, unknown> = { ...context };
         if (watched.dma) watched.dma = this.#dma(watched.dma as Dma);
         if (watched.clock) watched.clock = this.#clock(watched.clock as Clock);

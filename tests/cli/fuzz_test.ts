@@ -17,9 +17,14 @@ import {
   type IoResult,
   object,
   type Plain,
+  type Region,
   type ServiceName,
 } from "../../mod.ts";
+import { REG } from "../../devices/virtio/registers.ts";
+import serial16550 from "../../devices/serial_16550.ts";
 import virtioBlk from "../../devices/virtio_blk.ts";
+import virtioConsole from "../../devices/virtio_console.ts";
+import virtioNet from "../../devices/virtio_net.ts";
 import virtioRng from "../../devices/virtio_rng.ts";
 import { denovisor } from "../support/denovisor.ts";
 
@@ -53,7 +58,28 @@ const RAM = 0x8000_0000;
 /** What a device may be given. */
 type Services = CoreServices & BackendServices;
 
-/** A built-in device that has some of its services otherwise; `resets` tells how often its machine was reset. */
+/** A device, and how often its machine was reset. */
+function counted(device: Device): { device: Device; resets: () => number } {
+  let resets = -1; // it is refreshed when it was built, too
+  const refresh = device.refresh?.bind(device);
+  Object.defineProperty(device, "refresh", {
+    value() {
+      resets++;
+      refresh?.();
+    },
+  });
+  return { device, resets: () => resets };
+}
+
+/** Something with other members. */
+function other(thing: object, members: object): object {
+  return Object.create(
+    thing,
+    Object.fromEntries(Object.entries(members).map(([name, value]) => [name, { value, enumerable: true }])),
+  );
+}
+
+/** A built-in device that has some of its services otherwise. */
 function otherwise(
   definition: AnyDevice,
   change: (services: Services, resets: () => number) => { [S in keyof Services]?: Partial<Services[S]> },
@@ -61,22 +87,26 @@ function otherwise(
   return {
     ...definition,
     create(context) {
-      let resets = -1; // it is refreshed when it was built, too
-      const services = { ...context } as unknown as Record<string, object>;
-      for (const [service, changed] of Object.entries(change(context as unknown as Services, () => resets))) {
-        services[service] = Object.create(
-          services[service],
-          Object.fromEntries(Object.entries(changed).map(([name, value]) => [name, { value }])),
-        );
-      }
-      const device = definition.create(services as never);
-      const refresh = device.refresh?.bind(device);
-      return Object.defineProperty(device, "refresh", {
-        value() {
-          resets++;
-          refresh?.();
-        },
-      });
+      const services = context as unknown as Services;
+      const changes = Object.entries(change(services, () => resets()));
+      const replaced = changes.map(([name, members]) => [name, other(services[name as keyof Services], members)]);
+      const { device, resets } = counted(definition.create({ ...context, ...Object.fromEntries(replaced) }));
+      return device;
+    },
+  };
+}
+
+/** A built-in device that has its registers otherwise. */
+function changed(
+  definition: AnyDevice,
+  change: (region: Region, resets: () => number) => Partial<Region>,
+): AnyDevice {
+  return {
+    ...definition,
+    create(context) {
+      const { device, resets } = counted(definition.create(context));
+      const [region] = device.regions;
+      return Object.defineProperty(device, "regions", { value: [other(region, change(region, resets))] });
     },
   };
 }
@@ -232,35 +262,60 @@ const FAULTS: Record<string, readonly [definition: AnyDevice, sentence: RegExp]>
     /gives back a chain that begins with descriptor \d+, and has none/,
   ],
   "starts queues of any size": [
-    {
-      ...virtioRng,
-      create(context) {
-        const made = virtioRng.create(context as never);
-        const [region] = made.regions;
-        // A number of entries that can not be becomes the next lower one that can: no byte is written elsewhere.
-        const lower = (entries: number): number => entries > 0 ? 2 ** Math.floor(Math.log2(Math.min(entries, 64))) : 0;
-        const write: typeof region.write = (offset, value, width) =>
-          region.write(offset, offset === 0x38 ? lower(value) : value, width);
-        return Object.defineProperty(made, "regions", { value: [{ ...region, read: region.read, write }] });
-      },
-    } as AnyDevice,
+    changed(virtioRng, ({ write }) => {
+      // A number of entries that can not be becomes the next lower one that can: no byte is written elsewhere.
+      const lower = (entries: number): number => entries > 0 ? 2 ** Math.floor(Math.log2(Math.min(entries, 64))) : 0;
+      return { write: (offset, value, width) => write(offset, offset === REG.QueueNum ? lower(value) : value, width) };
+    }),
     /it starts a queue of \d+ entries, of at most 64/,
   ],
+  "forgets what is written to it after a reset": [
+    otherwise(virtioBlk, ({ block }, resets) => ({
+      block: { write: (position, from) => resets() > 0 ? "ok" : block.write(position, from) },
+    })),
+    /after a reset it does not read what was written to a sector/,
+  ],
+  "receives nothing after a reset": [
+    otherwise(virtioNet, ({ net }, resets) => ({
+      net: { receive: (max) => resets() > 0 ? new Promise(() => {}) : net.receive(max) },
+    })),
+    /after a reset it does not receive a frame/,
+  ],
+  "reads nothing after a reset": [
+    otherwise(virtioConsole, ({ stream }, resets) => ({
+      stream: { read: (max) => resets() > 0 ? new Promise(() => {}) : stream.read(max) },
+    })),
+    /after a reset it does not read what is typed/,
+  ],
+  "prints nothing any more once its host failed": [
+    otherwise(serial16550, ({ stream }) => {
+      let failed = false;
+      return {
+        stream: {
+          async write(bytes) {
+            await (failed ? undefined : Promise.resolve(stream.write(bytes)).catch(() => void (failed = true)));
+          },
+        },
+      };
+    }),
+    /after a reset it is not as it was new: wanted the host got \[\d+\].*, got the host got/,
+  ],
   "refuses a driver after a reset": [
-    {
-      ...virtioRng,
-      create(context) {
-        const made = virtioRng.create(context as never);
-        const [region] = made.regions;
-        let starts = 0;
+    changed(virtioRng, ({ write }) => {
+      let starts = 0;
+      return {
         // It comes up twice, and then no more.
-        const write: typeof region.write = (offset, value, width) => {
-          if (offset === 0x70 && value === 15 && ++starts > 2) return;
-          region.write(offset, value, width);
-        };
-        return Object.defineProperty(made, "regions", { value: [{ ...region, read: region.read, write }] });
-      },
-    } as AnyDevice,
+        write(offset, value, width) {
+          if (offset !== REG.Status || value !== 15 || ++starts <= 2) write(offset, value, width);
+        },
+      };
+    }),
+    /after a reset it does not give random bytes/,
+  ],
+  "does not interrupt once it is reset": [
+    changed(virtioRng, ({ read }, resets) => ({
+      read: (offset, width) => offset === REG.InterruptStatus && resets() > 0 ? 0 : read(offset, width),
+    })),
     /after a reset it does not give random bytes/,
   ],
 };

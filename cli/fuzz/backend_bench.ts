@@ -12,6 +12,7 @@ import {
   type StreamBackend,
 } from "../../mod.ts";
 import { type AnyBackend, BackendWatch, message, same, SECTOR, total } from "./backend_watch.ts";
+import { faultIn, Frames } from "./frames.ts";
 import type { Random } from "./random.ts";
 import { Finding } from "./watch.ts";
 
@@ -115,13 +116,14 @@ export class BackendBench {
         this.#caller = new DiskCaller(first as BlockBackend, this.#note, found, this.#patience);
         break;
       case "stream":
-        this.#caller = new StreamCaller(first as StreamBackend, this.#note, turn);
+        this.#caller = new StreamCaller(first as StreamBackend, this.#note, found, turn);
         break;
       case "net":
         // A second end of the cable, if there is one.
         this.#caller = new NetCaller(
           [first, await open("device1").catch(() => first)] as NetBackend[],
           this.#note,
+          found,
           turn,
         );
         break;
@@ -209,6 +211,25 @@ class Scattered {
   get intactBeside(): boolean {
     const gaps = [0, ...this.parts.map((part) => part.byteOffset + part.length)];
     return gaps.every((at) => this.#all.subarray(at, at + GAP).every((byte) => byte === UNTOUCHED));
+  }
+}
+
+/** What a back end gave: it is whoever asked for it that reads it, for as long as nothing more is asked for. */
+class Given {
+  readonly #found: Found;
+  #given: readonly { readonly bytes: Bytes; readonly before: Bytes }[] = [];
+
+  constructor(found: Found) {
+    this.#found = found;
+  }
+
+  keep(all: readonly Bytes[]): void {
+    this.#given = all.map((bytes) => ({ bytes, before: bytes.slice() }));
+  }
+
+  look(): void {
+    const changed = this.#given.find(({ bytes, before }) => !same(bytes, before));
+    if (changed) this.#found(`it changes ${changed.bytes.length} bytes that it gave`);
   }
 }
 
@@ -380,11 +401,13 @@ class StreamCaller implements Caller {
   #reading = false;
   #ended = false;
   #held = false;
+  readonly #given: Given;
   readonly #turn: Turn;
 
-  constructor(stream: StreamBackend, note: Note, turn: Turn) {
+  constructor(stream: StreamBackend, note: Note, found: Found, turn: Turn) {
     this.#stream = stream;
     this.#note = note;
+    this.#given = new Given(found);
     this.#turn = turn;
   }
 
@@ -398,7 +421,9 @@ class StreamCaller implements Caller {
   #read(max: number): void {
     if (this.#reading || this.#ended) return;
     this.#note(`read of at most ${max} bytes`);
+    this.#given.look();
     const got = (bytes: Bytes | null): void => {
+      this.#given.keep(bytes ? [bytes] : []);
       this.#reading = false;
       this.#ended = bytes === null;
       this.#note(`it gives ${bytes === null ? "the end" : `${bytes.length} bytes`}`);
@@ -429,6 +454,7 @@ class StreamCaller implements Caller {
 
 interface End {
   readonly net: NetBackend;
+  readonly given: Given;
   receiving: boolean;
   watching: boolean;
   ended: boolean;
@@ -437,13 +463,22 @@ interface End {
 /** Sends and receives at two ends, or at one. */
 class NetCaller implements Caller {
   readonly #ends: readonly End[];
+  readonly #frames = new Frames();
   readonly #note: Note;
+  readonly #found: Found;
   readonly #turn: Turn;
 
-  constructor(ends: readonly NetBackend[], note: Note, turn: Turn) {
+  constructor(ends: readonly NetBackend[], note: Note, found: Found, turn: Turn) {
     this.#turn = turn;
-    this.#ends = [...new Set(ends)].map((net) => ({ net, receiving: false, watching: false, ended: false }));
+    this.#ends = [...new Set(ends)].map((net) => ({
+      net,
+      given: new Given(found),
+      receiving: false,
+      watching: false,
+      ended: false,
+    }));
     this.#note = note;
+    this.#found = found;
   }
 
   async step(random: Random): Promise<void> {
@@ -465,27 +500,25 @@ class NetCaller implements Caller {
   }
 
   #send(net: NetBackend, random: Random): void {
-    const frame = new Uint8Array(random.pick([0, 1, 13, 14, 60, 60, 1514, 65_553]));
-    for (let i = 0; i < Math.min(frame.length, 14); i++) frame[i] = random.pick([0, 1, 2, 0xff]);
-    let packet: Packet = { frame };
-    if (net.offloads && random.oneIn(3)) {
-      packet = { frame, checksum: { start: random.pick([0, 14, 34]), offset: random.pick([0, 6, 16]) } };
-      if (random.oneIn(2)) {
-        const kind = random.pick(["tcp4", "tcp6", "udp"] as const);
-        packet = { ...packet, segmentation: { kind, size: random.pick([1, 536, 1448]), headerLength: 54, ecn: false } };
-      }
-    }
-    this.#note(`send of ${frame.length} bytes`);
+    const packet = this.#frames.next(random, net.offloads);
+    this.#note(`send of ${packet.frame.length} bytes`);
     net.send(packet);
-    frame.fill(0); // they are copied
+    packet.frame.fill(0); // they are copied
   }
 
   #receive(end: End, max: number): void {
     if (end.receiving || end.ended) return;
     this.#note(`receive of at most ${max}`);
+    end.given.look();
     const got = (packets: Packet[] | null): void => {
       end.receiving = false;
       end.ended = packets === null;
+      const frames = packets?.map(({ frame }) => frame) ?? [];
+      end.given.keep(frames);
+      for (const frame of frames) {
+        const fault = faultIn(frame);
+        if (fault) this.#found(fault);
+      }
       this.#note(`it gives ${packets === null ? "the end" : `${packets.length} packets`}`);
     };
     const answer = end.net.receive(max);

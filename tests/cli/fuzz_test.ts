@@ -426,6 +426,22 @@ class Disk implements BlockBackend {
 const backend = <P extends BackendServiceName>(provides: P, open: () => BackendServices[P]): AnyBackend =>
   defineBackend({ name: "faulty", provides, permissions: [], config: object({}), open });
 
+/** A network whose one end gets what it sends, after something was done to it. */
+function network(
+  change: (frame: Bytes) => Bytes,
+  copy: (frame: Bytes) => Bytes = (frame) => frame.slice(),
+): AnyBackend {
+  return backend("net", () => {
+    const frames: Bytes[] = [];
+    return {
+      offloads: false,
+      linkUp: true,
+      send: ({ frame }) => void (frame.length >= 14 && frames.push(change(copy(frame)))),
+      receive: (max) => frames.length > 0 ? frames.splice(0, max).map((frame) => ({ frame })) : new Promise(() => {}),
+    };
+  });
+}
+
 const FAULTY: Record<string, readonly [definition: AnyBackend, sentence: RegExp]> = {
   "throws beyond its end": [
     backend("block", () =>
@@ -529,6 +545,32 @@ const FAULTY: Record<string, readonly [definition: AnyBackend, sentence: RegExp]
     })),
     /it throws at send of \d+ bytes/,
   ],
+  "replaces every byte of a frame": [
+    network((frame) => frame.fill(0x77)),
+    /gives a frame of \d+ bytes that nobody sent/,
+  ],
+  "changes a frame's last byte": [
+    network((frame) => {
+      frame[frame.length - 1] ^= 1;
+      return frame;
+    }),
+    /gives (another frame than the one of \d+ bytes that was sent|a frame of \d+ bytes that nobody sent)/,
+  ],
+  "cuts long frames": [
+    network((frame) => frame.subarray(0, 1500)),
+    /gives another frame than the one of \d+ bytes that was sent/,
+  ],
+  "keeps no copy of what is sent": [
+    network((frame) => frame, (frame) => frame),
+    /gives a frame of \d+ bytes that nobody sent/,
+  ],
+  "gives bytes that it goes on to use": [
+    backend("stream", () => {
+      const buffer = new Uint8Array(16);
+      return { read: () => buffer.subarray(0, 1), write: (bytes) => void (buffer[0] = bytes[0]) };
+    }),
+    /it changes 1 bytes that it gave/,
+  ],
   "leaves out the end of a buffer": [
     backend("entropy", () => ({ fill: (into) => void into.subarray(16).fill(7) })),
     /it leaves out the end of fill of 16 bytes/,
@@ -543,13 +585,12 @@ for (const [does, [definition, sentence]] of Object.entries(FAULTY)) {
   });
 }
 
-Deno.test("fuzz lets a back end in order pass", async () => {
-  const { failure } = await fuzz({ definition: backend("block", () => new Disk()), behind: [] }, {
-    seed: 1,
-    cases: 10,
+for (const definition of [backend("block", () => new Disk()), network((frame) => frame)]) {
+  Deno.test(`fuzz lets a back end in order pass: ${definition.provides}`, async () => {
+    const { failure } = await fuzz({ definition, behind: [] }, { seed: 1, cases: 10 });
+    assertEquals(failure, undefined);
   });
-  assertEquals(failure, undefined);
-});
+}
 
 Deno.test("fuzz drives a user's own back end, and finds it out behind a device, too", async () => {
   const folder = await Deno.makeTempDir();

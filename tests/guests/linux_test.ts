@@ -12,6 +12,7 @@ import {
 import { fromFileUrl } from "@std/path";
 import process from "node:process";
 import type { DeviceDescription } from "../../mod.ts";
+import { longestWait } from "../support/lag.ts";
 import { guestImage, GuestShell, LinuxGuest, within } from "../support/linux_guest.ts";
 
 const image = (await guestImage())!;
@@ -142,19 +143,11 @@ Deno.test({
       assertLess(best, 0.03);
     });
 
-    await t.step("the host's event loop is never kept waiting for long", async () => {
-      const busy = shell.get("sha256sum /dev/zero & sleep 2; kill $!");
+    await t.step("a busy guest leaves the host's event loop its turn within ten milliseconds", async () => {
+      await shell.get("sha256sum /dev/zero &");
       await sleep(0.2);
-      const waits: number[] = [];
-      for (const end = performance.now() + 1500; performance.now() < end;) {
-        const before = performance.now();
-        await sleep(0);
-        waits.push(performance.now() - before);
-      }
-      await busy;
-      // The host's own scheduler makes for a few longer ones.
-      waits.sort((a, b) => a - b);
-      assertLess(waits[Math.floor(waits.length / 2)], 12, waits.map(Math.round).join(" "));
+      assertLess(await longestWait(10), 10);
+      await shell.get("kill $!");
     });
 
     await t.step("reboot starts the guest anew", async () => {

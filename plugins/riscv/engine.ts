@@ -223,6 +223,7 @@ class RiscvEngine implements Engine {
       optimized: this.#jit?.optimized ?? 0,
       modules: this.#jit?.modules ?? 0,
       compiledBytes: this.#jit?.compiledBytes ?? 0,
+      residentBytes: this.#jit?.residentBytes ?? 0,
       evictions: this.#jit?.evictions ?? 0,
       ...Object.fromEntries(calls),
     };

@@ -75,6 +75,10 @@ export class Jit {
     return this.#residents.evictions;
   }
 
+  get residentBytes(): number {
+    return this.#residents.bytes;
+  }
+
   /** An entry has become hot. If it has for the second time, it has waited for too long. */
   hot(entry: number): void {
     if (this.code.isCompiled(entry) || this.#residents.readmit(entry)) return;

@@ -62,6 +62,11 @@ export class Residents {
     this.#mark = options.codeBytes / 2;
   }
 
+  /** Bytes of WebAssembly that are kept: what there was room for, and the module that came then. */
+  get bytes(): number {
+    return this.#bytes;
+  }
+
   /** The entry of a region, and its table index, if it is kept. */
   entry(index: number): number | undefined {
     return this.#residents[index]?.entry;

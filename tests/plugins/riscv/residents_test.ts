@@ -18,21 +18,48 @@ ${
 }
   wfi`;
 
-function run(compiledCode: number): { regions: number; evictions: number } {
+interface Kept {
+  readonly regions: number;
+  readonly evictions: number;
+  /** Of WebAssembly: of all modules, and of those that are kept: in the end, and at the most. */
+  readonly compiledBytes: number;
+  readonly residentBytes: number;
+  readonly most: number;
+  /** Of the largest module. */
+  readonly module: number;
+}
+
+function run(compiledCode: number): Kept {
   const guest = new Guest(SOURCE, { config: { threshold: 8, optimize: 1e6, compiledCode } });
-  while (!guest.engine.idle) guest.run(200);
+  const stats = (): Record<string, number> => guest.engine.engine.stats!();
+  let [most, module, compiled] = [0, 0, 0];
+  while (!guest.engine.idle) {
+    guest.run(200);
+    const { residentBytes, compiledBytes } = stats();
+    most = Math.max(most, residentBytes);
+    module = Math.max(module, compiledBytes - compiled);
+    compiled = compiledBytes;
+  }
   const sum = ROUNDS * PHASES * (PHASES - 1) / 2;
   assertEquals([guest.get("a0"), guest.get("a2")], [BigInt(ROUNDS * PHASES), BigInt(sum)]);
-  const { regions, evictions } = guest.engine.engine.stats!();
-  return { regions, evictions };
+  const { regions, evictions, compiledBytes, residentBytes } = stats();
+  return { regions, evictions, compiledBytes, residentBytes, most, module };
 }
 
 Deno.test("code that still runs is not compiled again when there is no room for all", () => {
   const all = run(2 ** 20);
-  assertEquals(all.evictions, 0);
+  assertEquals([all.evictions, all.residentBytes], [0, all.compiledBytes]);
   const some = run(12_000);
   assert(some.evictions > 0, "there was no room");
   assertEquals(some.regions, all.regions);
   const one = run(0);
   assert(one.regions > all.regions, `${one.regions} regions without room, ${all.regions} with it`);
+});
+
+Deno.test("no more code is kept than there is room for, and the module that came last", () => {
+  for (const room of [0, 12_000, 20_000]) {
+    const { most, module, residentBytes, compiledBytes } = run(room);
+    assert(most <= room + module, `${most} bytes are kept, with room for ${room} and modules of at most ${module}`);
+    assert(residentBytes > 0 && residentBytes < compiledBytes, `${residentBytes} of ${compiledBytes} bytes are kept`);
+  }
 });

@@ -1,8 +1,9 @@
 // deno task soak: an hour of mixed guest work, with memory, handles and code caches watched.
 
 import { parseArgs } from "@std/cli/parse-args";
+import type { Sample } from "./support/growth.ts";
 import { guestImage } from "./support/linux_guest.ts";
-import { type Sample, soak } from "./support/soak.ts";
+import { soak } from "./support/soak.ts";
 
 const HELP = `Usage: deno task soak [--seconds N] [--seed S]
 
@@ -11,11 +12,16 @@ const HELP = `Usage: deno task soak [--seconds N] [--seed S]
 
 const MIB = 2 ** 20;
 
-function line({ seconds, rss, heap, external, handles }: Sample, rounds: number): string {
-  const [a, b, c] = [rss, heap, external].map((bytes) => (bytes / MIB).toFixed(0));
-  return `${
-    seconds.toFixed(0).padStart(5)
-  } s  ${rounds} rounds  rss ${a} MiB  heap ${b} MiB  external ${c} MiB  ${handles} handles`;
+/** What was seen last of what is not seen each time. */
+let data = 0;
+
+function line(sample: Sample, rounds: number): string {
+  const { seconds, rss, heap, external, code, handles } = sample;
+  const time = `${seconds.toFixed(0).padStart(5)} s  ${rounds} rounds`;
+  const sizes = Object.entries({ rss, data, heap, external, "code 1": code[0], "code 2": code[1] });
+  return [time, ...sizes.map(([name, bytes]) => `${name} ${(bytes / MIB).toFixed(0)} MiB`), `${handles} handles`].join(
+    "  ",
+  );
 }
 
 async function main(): Promise<number> {
@@ -34,6 +40,7 @@ async function main(): Promise<number> {
     seconds,
     seed,
     progress(sample, rounds) {
+      data = sample.data ?? data;
       if (sample.seconds < next) return;
       next = sample.seconds + Math.min(60, seconds / 10);
       console.log(line(sample, rounds));

@@ -5,37 +5,15 @@ import { Random } from "../../cli/fuzz/random.ts";
 import { loadSubject } from "../../cli/fuzz/subject.ts";
 import { createHypervisor, createMachine, type Hypervisor } from "../../mod.ts";
 import { LOOP } from "./boot_files.ts";
+import { growthIn, ROOM, type Sample } from "./growth.ts";
 import type { GuestImage } from "../../cli/images.ts";
 import { LinuxGuest } from "./linux_guest.ts";
 
-const MIB = 2 ** 20;
-/** Bytes that compiled code of the second guest may take: so little that it is made anew again and again. */
-const SMALL_CACHE = 6 * MIB;
-
 /**
- * The lowest samples are compared, and V8 frees the code of modules that went only with its rare full collections: where
- * the host lets one ask (`--expose-gc`), one is made every so many rounds.
+ * Every so many rounds the parts of memory are looked at, and a full collection is made, where the host lets one ask for
+ * it (`--expose-gc`): V8 frees the code of modules that went only with those.
  */
 const COLLECTED = 16;
-
-/** What is watched. */
-export interface Sample {
-  readonly seconds: number;
-  /** Bytes. */
-  readonly rss: number;
-  readonly heap: number;
-  readonly external: number;
-  /** Open files, sockets and the like; 0 where the host does not tell. */
-  readonly handles: number;
-}
-
-/** By how much each may be larger in the last third than in the middle one, at its lowest. */
-export const GROWTH: Readonly<Record<Exclude<keyof Sample, "seconds">, number>> = {
-  rss: 64 * MIB,
-  heap: 16 * MIB,
-  external: 16 * MIB,
-  handles: 2,
-};
 
 /** How it went. */
 export interface SoakReport {
@@ -76,8 +54,10 @@ export async function soak({ image, seconds, seed, progress }: SoakOptions): Pro
         throw new Error(`Round ${round} of seed ${seed}, ${name}: ${(error as Error).message}`, { cause: error });
       }
       work[name] = (work[name] ?? 0) + 1;
-      if (round % COLLECTED === 0) (globalThis as { gc?: () => void }).gc?.();
-      const sample = { seconds: elapsed(), ...measure() };
+      const collected = round % COLLECTED === 0;
+      if (collected) (globalThis as { gc?: () => void }).gc?.();
+      const code = [pair.first, pair.second].map(({ machine }) => machine.stats().residentBytes);
+      const sample = { seconds: elapsed(), ...measure(), code, ...(collected ? { data: dataBytes() } : {}) };
       samples.push(sample);
       progress?.(sample, round + 1);
     }
@@ -89,7 +69,7 @@ export async function soak({ image, seconds, seed, progress }: SoakOptions): Pro
 }
 
 /** What the process holds now. */
-function measure(): Omit<Sample, "seconds"> {
+function measure(): Omit<Sample, "seconds" | "code" | "data"> {
   const { rss, heapUsed, external } = Deno.memoryUsage();
   let handles = 0;
   try {
@@ -100,15 +80,16 @@ function measure(): Omit<Sample, "seconds"> {
   return { rss, heap: heapUsed, external, handles };
 }
 
-/** What is larger at the end than in the middle; the first third is for caches to fill. */
-export function growthIn(samples: readonly Sample[]): string[] {
-  const third = Math.floor(samples.length / 3);
-  if (third < 3) return [`${samples.length} samples are too few to tell`];
-  return (Object.keys(GROWTH) as (keyof typeof GROWTH)[]).flatMap((key) => {
-    const lowest = (part: readonly Sample[]): number => Math.min(...part.map((sample) => sample[key]));
-    const [middle, last] = [lowest(samples.slice(third, 2 * third)), lowest(samples.slice(-third))];
-    return last > middle + GROWTH[key] ? [`${key} grew from ${middle} to ${last}`] : [];
-  });
+/** What the process holds in private, writable memory that has no name and is no code. */
+function dataBytes(): number | undefined {
+  let maps: string;
+  try {
+    maps = Deno.readTextFileSync("/proc/self/smaps");
+  } catch {
+    return undefined; // another system than Linux
+  }
+  const anonymous = /^[\da-f]+-[\da-f]+ rw-p \S+ \S+ 0 *\n(?:.*\n)*?Rss: +(\d+) kB$/gm;
+  return [...maps.matchAll(anonymous)].reduce((sum, [, kilobytes]) => sum + 1024 * Number(kilobytes), 0);
 }
 
 /** Two guests on one hub. */
@@ -116,7 +97,7 @@ class Pair implements AsyncDisposable {
   private constructor(readonly hypervisor: Hypervisor, readonly first: LinuxGuest, readonly second: LinuxGuest) {}
 
   static async boot(hypervisor: Hypervisor, image: GuestImage, folder: string): Promise<Pair> {
-    const boot = async (number: number, config?: Record<string, number>): Promise<LinuxGuest> => {
+    const boot = async (number: number): Promise<LinuxGuest> => {
       const path = `${folder}/disk${number}.raw`;
       await Deno.copyFile(image.disk, path);
       const guest = await LinuxGuest.boot({
@@ -124,7 +105,7 @@ class Pair implements AsyncDisposable {
         hypervisor,
         name: `guest${number}`,
         memory: "256M",
-        ...(config ? { engine: { use: "riscv", config } } : {}),
+        engine: { use: "riscv", config: { compiledCode: ROOM[number - 1] } },
         append: `denovisor.ip=10.0.0.${number}/24`,
         devices: [
           { use: "virtio_blk", backends: { block: { use: "file_disk", config: { path } } } },
@@ -140,7 +121,7 @@ class Pair implements AsyncDisposable {
       return guest;
     };
     const first = await boot(1);
-    const second = await boot(2, { compiledCode: SMALL_CACHE });
+    const second = await boot(2);
     await first.shell.get("mkdir -p /www; seq 1 100000 > /www/file; httpd -h /www");
     return new Pair(hypervisor, first, second);
   }

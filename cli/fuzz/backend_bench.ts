@@ -214,7 +214,7 @@ class Scattered {
   }
 }
 
-/** What a back end gave: it is whoever asked for it that reads it, for as long as nothing more is asked for. */
+/** What a back end gave: it has to leave that alone until more is asked for. */
 class Given {
   readonly #found: Found;
   #given: readonly { readonly bytes: Bytes; readonly before: Bytes }[] = [];

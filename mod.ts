@@ -81,7 +81,8 @@ export interface Machine extends AsyncDisposable {
    * them), and `nanoseconds` of virtual time since it was built. The others are the engine's own, numbers of events
    * unless the name says `Percent` or `Bytes`. Of `riscv`: `interpretedPercent` of the instructions, `compiledRuns`
    * (entries to compiled code), `traps`, `pageWalks`, `decoded` (instructions), `codeFlushes`, `regions`, `optimized`,
-   * `modules`, `compiledBytes` and `evictions` of the compiler, and `exitsTo…`, one for each way out of generated code.
+   * `modules`, `compiledBytes`, `residentBytes` (those that are kept) and `evictions` of the compiler, and `exitsTo…`, one
+   * for each way out of generated code.
    * Of `kvm`: `exits` of the virtual CPUs.
    */
   stats(): Record<string, number>;

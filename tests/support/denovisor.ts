@@ -1,4 +1,4 @@
-// Runs the command line as a shell does.
+// Runs the command line, and files of tests, as a shell does.
 
 import { fromFileUrl } from "@std/path";
 
@@ -32,12 +32,22 @@ async function deno(args: readonly string[], input = ""): Promise<Outcome> {
 /** Asked once: every process takes its time. */
 let map: Promise<string> | undefined;
 
+/** Deno's option for the imports, where it takes one. */
+async function imports(): Promise<string[]> {
+  map ??= deno(["run", "-qA", "tests/offline_std/map.ts"]).then(({ out }) => out.trim());
+  const option = await map;
+  return option ? [option] : [];
+}
+
 /** `denovisor ARGS`, in the project's folder; `flags` are Deno's own. */
 export async function denovisor(
   args: readonly string[],
   { flags = ["-A"], input }: { flags?: readonly string[]; input?: string } = {},
 ): Promise<Outcome> {
-  map ??= deno(["run", "-qA", "tests/offline_std/map.ts"]).then(({ out }) => out.trim());
-  const option = await map;
-  return await deno(["run", "-q", ...flags, ...(option ? [option] : []), "cli/main.ts", ...args], input);
+  return await deno(["run", "-q", ...flags, ...await imports(), "cli/main.ts", ...args], input);
+}
+
+/** `deno test ARGS`, in the project's folder. */
+export async function denoTest(...args: readonly string[]): Promise<Outcome> {
+  return await deno(["test", "-qA", "--no-check", ...await imports(), ...args]);
 }

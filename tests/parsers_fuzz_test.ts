@@ -1,7 +1,7 @@
 // Everything that reads files, before files that are nearly right, and files made to hurt: a result or one clear error,
 // in bounded time, and (under parsers_memory_test.ts) in bounded memory.
 
-import { assert, assertEquals, assertLess, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertLess, assertRejects, assertThrows } from "@std/assert";
 import { findPackages, parseRelease } from "../cli/images/archive.ts";
 import { cpio, type CpioEntry } from "../cli/images/cpio.ts";
 import { stripModule } from "../cli/images/elf_strip.ts";
@@ -19,6 +19,7 @@ import { bootFiles, bzImage, elf, type ElfSegment, linuxImage, LOOP, notes, pvhN
 import { deb } from "./support/fake_archive.ts";
 import { FakeEngine } from "./support/fake_engine.ts";
 import { type Parser, SEED, SLOW, testNearlyRight } from "./support/nearly_right.ts";
+import { XZ_COMPRESSED, XZ_CONTENT, xzWithDictionary } from "./support/xz_compressed.ts";
 import { xzStored } from "./support/xz_stored.ts";
 
 const MIB = 2 ** 20;
@@ -182,7 +183,7 @@ const PARSERS: Record<string, Parser> = {
     message: /^A kernel module is broken/,
   },
   "xz streams": {
-    valid: [xzStored(encoder.encode("content ".repeat(100)))],
+    valid: [xzStored(encoder.encode("content ".repeat(100))), XZ_COMPRESSED],
     read: (bytes) => collect(unxz(once(bytes))),
     errors: [ImageError],
     message: /^A compressed file /,
@@ -408,4 +409,15 @@ Deno.test("a compressed file that unpacks to more than it may is refused", async
     await collect(unxz(once(large), 100_000)).catch((error) => message = error.message);
     assertEquals(message, "A compressed file holds more than 100000 bytes: give another --mirror");
   });
+});
+
+Deno.test("a compressed file that asks for a dictionary of more than 64 MiB is refused", async () => {
+  for (const size of [0, 28]) {
+    await assertCheap(async () => assertEquals(await collect(unxz(once(xzWithDictionary(size)))), XZ_CONTENT));
+  }
+  for (const size of [29, 40, 63]) {
+    await assertCheap(() =>
+      assertRejects(() => collect(unxz(once(xzWithDictionary(size)))), ImageError, "A compressed file is broken")
+    );
+  }
 });

@@ -421,3 +421,19 @@ Deno.test("a compressed file that asks for a dictionary of more than 64 MiB is r
     );
   }
 });
+
+Deno.test("a package whose names and attributes would fill the memory is refused", async () => {
+  const size = 256 * MIB;
+  const header = new Uint8Array(512); // of a pax extended header, which is read as a whole
+  const put = (at: number, text: string) => header.set(encoder.encode(text), at);
+  put(124, `${size.toString(8).padStart(11, "0")}\0`);
+  put(148, `${" ".repeat(8)}x`);
+  put(257, "ustar\x0000");
+  put(148, header.reduce((sum, byte) => sum + byte, 0).toString(8).padStart(6, "0"));
+  const start = `!<arch>\n${"data.tar".padEnd(48)}${String(header.length + size).padEnd(10)}\`\n`;
+  await Deno.writeFile(packagePath, new Uint8Array([...encoder.encode(start), ...header]));
+  await Deno.truncate(packagePath, start.length + header.length + size);
+  await assertCheap(() =>
+    assertRejects(() => Array.fromAsync(packageFiles(packagePath)), ImageError, "more than 1048576 bytes of headers")
+  );
+});

@@ -15,6 +15,8 @@ const CHUNK_SIZE = 64 * 1024;
 /** A kernel's package unpacks to some 150 MB, its largest file has some 40: what is far more is a trap. */
 const MAX_STREAM = 2 ** 30;
 const MAX_FILE = 2 ** 28;
+/** What stands before a file's content, long names and attributes too: tar's reader holds it in memory. */
+const MAX_HEADERS = 2 ** 20;
 
 /**
  * The regular files in the package at `path`, in order; one must be read, if at all, before the next is asked for.
@@ -27,7 +29,17 @@ export async function* packageFiles(
   const { TarFile, untar } = await import("multitars");
   using file = await Deno.open(path);
   const { name, size } = await findData(file, path);
-  for await (const entry of whole(path, untar(decompressed(name, pieces(file, size, advance))))) {
+  let taken = 0;
+  let most = MAX_HEADERS;
+  async function* bounded(archive: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+    for await (const piece of archive) {
+      yield piece;
+      taken += piece.length;
+      if (taken > most) throw new ImageError(`${path} holds more than ${MAX_HEADERS} bytes of headers: too large`);
+    }
+  }
+  for await (const entry of whole(path, untar(bounded(decompressed(name, pieces(file, size, advance)))))) {
+    most = taken + entry.size + MAX_HEADERS;
     if (!(entry instanceof TarFile)) continue;
     const content = () => whole(path, entry.stream());
     yield {

@@ -22,6 +22,13 @@ function written(csr: string, value: bigint, options: GuestOptions = {}): bigint
   return guest.get("a1");
 }
 
+/** What a CSR reads as. */
+function reads(csr: string, options: GuestOptions = {}): bigint {
+  const guest = new Guest(`csrr a0, ${csr}`, { ...options, registers: { ...options.registers, a0: 0xdead } });
+  assertEquals(guest.run(1).get("pc"), START + 4n, `${csr} trapped`);
+  return guest.get("a0");
+}
+
 /** Whether an instruction is executed, not illegal. */
 function legal(source: string, options: GuestOptions = {}): boolean {
   const guest = new Guest(source, options);
@@ -172,13 +179,45 @@ Deno.test("time is read whole, beyond 32 bits", () => {
   }
 });
 
-Deno.test("hardware performance counters and mcountinhibit read as zero, whatever is written", () => {
-  for (const csr of ["mcountinhibit", "mhpmcounter3", "mhpmcounter31", "mhpmevent3", "mhpmevent31"]) {
-    assertEquals(written(csr, ONES), 0n, csr);
+// 3.1.11: "The cycle, instret, and hpmcountern CSRs are read-only shadows of mcycle, minstret, and mhpmcounter n,
+// respectively."
+Deno.test("cycle and instret are shadows of mcycle and minstret", () => {
+  for (const value of [0n, 0xffff_ffffn, 2n ** 63n + 5n, ONES]) {
+    assertEquals(reads("cycle", { registers: { minstret: 7, mcycle: value } }), value);
+    assertEquals(reads("instret", { registers: { mcycle: 7, minstret: value } }), value);
   }
-  for (const csr of ["mvendorid", "marchid", "mimpid", "mhartid", "mconfigptr"]) {
-    assertEquals(new Guest(`csrr a0, ${csr}`, { registers: { a0: 1 } }).run(1).get("a0"), 0n, csr);
+});
+
+// 3.1.10: "All counters should be implemented, but a legal implementation is to make both the counter and its
+// corresponding event selector be read-only 0."
+Deno.test("hardware performance counters, their event selectors and their shadows are zero, whatever is written", () => {
+  for (let i = 3; i < 32; i++) {
+    assertEquals(written(`mhpmcounter${i}`, ONES), 0n, `${i}`);
+    assertEquals(written(`mhpmevent${i}`, ONES), 0n, `${i}`);
+    const mayRead = { mode: "U" as const, registers: { mcounteren: 2 ** i, scounteren: 2 ** i } };
+    assertEquals(reads(`hpmcounter${i}`, mayRead), 0n, `${i}`);
   }
+});
+
+Deno.test("mcountinhibit is zero, whatever is written: no counter can be stopped", () => {
+  // 3.1.12: "If the mcountinhibit register is not implemented, the implementation behaves as though the register were set
+  // to zero."
+  assertEquals(written("mcountinhibit", ONES), 0n);
+});
+
+Deno.test("the identification registers are zero, but for the ID of a further hart", () => {
+  // 3.1.2: "…a value of 0 can be returned to indicate the field is not implemented or that this is a non-commercial
+  // implementation."
+  assertEquals(reads("mvendorid"), 0n);
+  // 3.1.3: "…a value of 0 can be returned to indicate the field is not implemented."
+  assertEquals(reads("marchid"), 0n);
+  // 3.1.4: "…a value of 0 can be returned to indicate that the field is not implemented."
+  assertEquals(reads("mimpid"), 0n);
+  // 3.1.17: "…it may be zero to indicate the configuration data structure does not exist…"
+  assertEquals(reads("mconfigptr"), 0n);
+  // 3.1.5: "…at least one hart must have a hart ID of zero. Hart IDs must be unique within the execution environment."
+  assertEquals(reads("mhartid"), 0n);
+  assertEquals(new EngineRig({ harts: 3 }).engine.harts.map((hart) => hart.get("mhartid")), [0n, 1n, 2n]);
 });
 
 Deno.test("with FS off, floating-point CSRs and instructions are illegal", () => {

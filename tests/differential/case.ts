@@ -2,7 +2,6 @@
 
 import { CSR_NUMBERS } from "../../plugins/riscv/assembly/syntax.ts";
 import type { Mode } from "../../plugins/riscv/cause.ts";
-import { INSTRUCTIONS } from "../../plugins/riscv/instructions.ts";
 import { F_NAMES, X_NAMES } from "../../plugins/riscv/registers.ts";
 import { disassemble } from "../support/riscv_disassembler.ts";
 import { encode } from "../support/riscv_rig.ts";
@@ -240,12 +239,4 @@ export function describe({ case: it, start }: Placed): string {
     ` ${given(X_NAMES, x)}${given(F_NAMES, f)}`,
     ...code,
   ].join("\n");
-}
-
-/** Names of the instructions of a case, as the tables have them. */
-export function* instructionsOf({ code }: Case): Generator<string> {
-  for (const { bits } of code) {
-    const decoded = INSTRUCTIONS.decode(bits);
-    if (decoded) yield (decoded.compressed ?? decoded.row).name;
-  }
 }

@@ -2,10 +2,11 @@
 
 import { assert, assertEquals } from "@std/assert";
 import { fromFileUrl } from "@std/path";
-import { coverage, coverageText, withoutReferee } from "./coverage.ts";
+import { coverage, coverageText, quotingTests, withoutReferee } from "./coverage.ts";
 import { EXCEPTIONS, WRONG_INSTRUCTIONS } from "./exceptions.ts";
 import { findQemuCpu } from "./qemu_cpu.ts";
 import { runSession } from "./session.ts";
+import { Trace } from "./trace.ts";
 
 const SECONDS = Number(Deno.env.get("DENOVISOR_DIFFERENTIAL_SECONDS") ?? 60);
 /** The rounds that the coverage table tells of. */
@@ -26,11 +27,12 @@ Deno.test({
     const { version, cpu, lacks } = qemu!;
     console.log(`QEMU ${version}, -cpu ${cpu}; left to the oracle: ${lacks.join(", ")}`);
     const options = { qemu: qemu!, seed: 1, log: (line: string) => console.log(line), stopAtDifference: true };
-    const fixed = await runSession({ ...options, seconds: 0, least: LEAST });
+    const trace = new Trace();
+    const fixed = await runSession({ ...options, seconds: 0, least: LEAST, trace });
     assertEquals(fixed.differences, [], fixed.differences.join("\n"));
 
     await t.step("every instruction and every CSR has a referee from outside", async () => {
-      const found = await coverage(fixed);
+      const found = coverage(trace, await quotingTests());
       assertEquals(withoutReferee(found), []);
       if (!TABLE_QEMU.test(version)) {
         return console.log(`The coverage table is not compared: it is of QEMU 7.2, this is ${version}`);

@@ -1,7 +1,7 @@
 // A session of differential testing: rounds of cases of every family, on denovisor and on QEMU, until time or a difference ends it.
 
 import { Random } from "./body.ts";
-import { type Case, describe, Image, instructionsOf } from "./case.ts";
+import { type Case, describe, Image } from "./case.ts";
 import { differences } from "./compare.ts";
 import type { Exception } from "./exceptions.ts";
 import { csrFields, csrSweep, csrValues, SWEEP } from "./families/csrs.ts";
@@ -12,6 +12,7 @@ import { type Peer, qemuPeer, runHere, Unfinished } from "./machines.ts";
 import { minimise } from "./minimise.ts";
 import { programDifferences } from "./programs.ts";
 import type { QemuCpu } from "./qemu_cpu.ts";
+import type { Trace } from "./trace.ts";
 
 type Make = (seed: number, made: Made) => Case;
 
@@ -50,6 +51,8 @@ export interface SessionOptions {
   readonly log: (line: string) => void;
   /** Whether it ends with the first difference. */
   readonly stopAtDifference: boolean;
+  /** Told of what the cases execute. */
+  readonly trace?: Trace;
 }
 
 /** What a session did. */
@@ -57,9 +60,6 @@ export interface SessionResult {
   readonly rounds: number;
   /** Cases by family. */
   readonly cases: ReadonlyMap<string, number>;
-  /** Families by instruction, and by CSR number. */
-  readonly instructions: ReadonlyMap<string, ReadonlySet<string>>;
-  readonly csrs: ReadonlyMap<number, ReadonlySet<string>>;
   /** How often each exception explained something. */
   readonly exceptions: ReadonlyMap<Exception, number>;
   /** Reproducers. */
@@ -83,8 +83,6 @@ export async function runSession(options: SessionOptions): Promise<SessionResult
 class Session {
   readonly differences: string[] = [];
   readonly #cases = new Map<string, number>();
-  readonly #instructions = new Map<string, Set<string>>();
-  readonly #csrs = new Map<number, Set<string>>();
   readonly #exceptions = new Map<Exception, number>();
 
   constructor(readonly options: SessionOptions) {}
@@ -92,8 +90,6 @@ class Session {
   result(): Omit<SessionResult, "rounds"> {
     return {
       cases: this.#cases,
-      instructions: this.#instructions,
-      csrs: this.#csrs,
       exceptions: this.#exceptions,
       differences: this.differences,
     };
@@ -132,7 +128,7 @@ class Session {
 
   async #compare(cases: readonly Case[], compiled: boolean): Promise<void> {
     const { cpu } = this.options.qemu;
-    for (const each of cases) this.#count(each);
+    await this.#count(cases);
     const used = (exception: Exception) => this.#exceptions.set(exception, (this.#exceptions.get(exception) ?? 0) + 1);
     const ours: Peer = (image) => runHere(image, compiled);
     for await (const found of differences(cases, ours, qemuPeer(cpu), used)) {
@@ -154,7 +150,7 @@ class Session {
   }
 
   async #comparePrograms(cases: readonly Case[], compiled: boolean): Promise<void> {
-    for (const each of cases) this.#count(each);
+    await this.#count(cases);
     for await (const [it, found] of programDifferences(cases, this.options.qemu.cpu, compiled)) {
       this.#report(`${found}\n${describe(Image.of([it])[0].cases[0])}`);
     }
@@ -165,17 +161,8 @@ class Session {
     this.options.log(text);
   }
 
-  #count(it: Case): void {
-    const { family } = it;
-    this.#cases.set(family, (this.#cases.get(family) ?? 0) + 1);
-    const note = <K>(map: Map<K, Set<string>>, key: K) => {
-      const families = map.get(key);
-      if (families) families.add(family);
-      else map.set(key, new Set([family]));
-    };
-    for (const name of instructionsOf(it)) note(this.#instructions, name);
-    for (const { bits } of it.code) {
-      if ((bits & 0x7f) === 0x73 && bits >> 12 & 3) note(this.#csrs, bits >>> 20);
-    }
+  async #count(cases: readonly Case[]): Promise<void> {
+    for (const { family } of cases) this.#cases.set(family, (this.#cases.get(family) ?? 0) + 1);
+    await this.options.trace?.run(cases);
   }
 }

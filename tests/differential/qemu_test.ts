@@ -31,6 +31,11 @@ Deno.test({
     const fixed = await runSession({ ...options, seconds: 0, least: LEAST, trace });
     assertEquals(fixed.differences, [], fixed.differences.join("\n"));
 
+    await t.step("every family of cases executes something", () => {
+      const executed = new Set(trace.instructions.values().flatMap((families) => [...families]));
+      assertEquals(fixed.cases.keys().filter((family) => !executed.has(family)).toArray(), []);
+    });
+
     await t.step("every instruction and every CSR has a referee from outside", async () => {
       const found = coverage(trace, await quotingTests());
       assertEquals(withoutReferee(found), []);

@@ -2,9 +2,10 @@
 
 import { CSR_NUMBERS } from "../../../plugins/riscv/assembly/syntax.ts";
 import { MODE } from "../../../plugins/riscv/cause.ts";
+import { INSTRUCTIONS } from "../../../plugins/riscv/instructions.ts";
 import { Random } from "../body.ts";
 import { type Case, type Instruction, instruction } from "../case.ts";
-import { AT, MSIP, MTIMECMP, RAM_BYTES } from "../runtime.ts";
+import { AT, DATA_BYTES, MSIP, MTIMECMP } from "../runtime.ts";
 import type { Made } from "./user.ts";
 
 const [T0, NOWHERE, ODD, STATUS] = [5, 18, 19, 20];
@@ -140,23 +141,31 @@ export function waits(seed: number): Case {
 }
 
 /** Random words, and halfwords: what they are called matters less than that both machines agree on it. */
-export function words(seed: number): Case {
+export function words(seed: number, { may }: Made): Case {
   const random = new Random(seed);
   // Not the system instructions, whose effects the runtime may not survive.
   const major = random.pick([0x03, 0x07, 0x0f, 0x13, 0x17, 0x1b, 0x23, 0x27, 0x2f, 0x33, 0x37, 0x3b, 0x43, 0x47]
     .concat([0x4b, 0x4f, 0x53, 0x63, 0x67, 0x6f, 0x57, 0x77, 0x0b, 0x2b, 0x5b, 0x7b, 0x6b, 0x1f, 0x3f, 0x5f, 0x7f]));
-  const code = Array.from({ length: 12 }, (): Instruction => {
+  const word = (): Instruction => {
     if (random.chance(3)) {
       const bits = random.below(2 ** 16);
       if ((bits & 3) !== 3) return { bits, length: 2 };
     }
-    return { bits: (random.below(2 ** 25) << 7 | major) >>> 0, length: 4 };
-  });
+    const bits = (random.below(2 ** 25) << 7 | major) >>> 0;
+    const name = INSTRUCTIONS.decode(bits)?.row.name;
+    // A store-conditional without a reservation: QEMU looks at no address. Unprivileged, 14.2: “If the address is not
+    // naturally aligned, an address-misaligned exception or an access-fault exception will be generated.”
+    return name && (!may(name) || /^sc\./.test(name)) ? word() : { bits, length: 4 };
+  };
+  const code = Array.from({ length: 12 }, word);
   const x = Array.from({ length: 32 }, () => random.pick([random.operand("l"), HOLE + BigInt(random.below(4096))]));
-  // Only RAM is to be reached: what else there is differs from board to board.
-  const csrs = [["pmpaddr0", BigInt(AT.ram + RAM_BYTES / 2) >> 2n | 0x1ffffn], ["pmpcfg0", 0x1fn], [
-    "pmpcfg2",
-    0n,
-  ]] as const;
+  // Only the data is to be written, and nothing else to be reached but what cases execute: the runtime must survive.
+  const csrs = [
+    ["pmpaddr0", BigInt(AT.cases / 4)],
+    ["pmpaddr1", BigInt(AT.data / 4)],
+    ["pmpaddr2", BigInt((AT.data + DATA_BYTES) / 4)],
+    ["pmpcfg0", 0x0f_0d_08n], // up to each: nothing, R and X, everything
+    ["pmpcfg2", 0n],
+  ] as const;
   return { family: "random words", seed, mode: MODE.U, csrs, x, code, traps: 16 };
 }

@@ -1,9 +1,10 @@
 // What a module of tests says in assembly, and of which CSRs it looks at the value: the cases that quote the specification.
 
 import { assemble } from "../../plugins/riscv/assembler.ts";
-import { CSR_NAMES, CSR_NUMBERS } from "../../plugins/riscv/assembly/syntax.ts";
+import { CSR_NUMBERS } from "../../plugins/riscv/assembly/syntax.ts";
 import type { Decoded } from "../../plugins/riscv/encoding.ts";
 import { INSTRUCTIONS } from "../../plugins/riscv/instructions.ts";
+import { CSR_NAMES } from "../support/riscv_disassembler.ts";
 
 /** Names of a module's tests. */
 export interface Named {

@@ -2,10 +2,10 @@
 
 import { createMachine, defineEngine } from "../../mod.ts";
 import type { Engine } from "../../core/plugin.ts";
-import { CSR_NAMES } from "../../plugins/riscv/assembly/syntax.ts";
 import riscv from "../../plugins/riscv/engine.ts";
 import type { RiscvHart } from "../../plugins/riscv/hart.ts";
 import { INSTRUCTIONS } from "../../plugins/riscv/instructions.ts";
+import { CSR_NAMES } from "../support/riscv_disassembler.ts";
 import { type Case, Image } from "./case.ts";
 import { AT, RAM_BYTES } from "./runtime.ts";
 

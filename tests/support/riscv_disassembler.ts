@@ -15,7 +15,8 @@ import { INSTRUCTIONS } from "../../plugins/riscv/instructions.ts";
 import { F_NAMES, X_NAMES } from "../../plugins/riscv/registers.ts";
 import type { CompressedRow, Fields } from "../../plugins/riscv/rows/row.ts";
 
-const CSR_NAMES: ReadonlyMap<number, string> = new Map(CSRS.map(({ name, number }) => [number, name]));
+/** The names of CSRs. */
+export const CSR_NAMES: ReadonlyMap<number, string> = new Map(CSRS.map(({ name, number }) => [number, name]));
 const FENCE_TSO = 0x8330000f;
 
 function hex(value: number | bigint): string {

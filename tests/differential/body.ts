@@ -220,7 +220,7 @@ export function registers(random: Random): bigint[] {
 
 /** An address of data with room for an offset of 12 bits on both sides; often near a page's end. */
 export function pointer(random: Random): bigint {
-  const offset = random.chance(2) ? 0x1000 - random.below(16) : 0x800 + random.below(0x1000 - 8);
+  const offset = random.chance(4) ? 0x1000 - random.below(16) : 0x800 + random.below(0x1000 - 8);
   return BigInt(AT.data + offset);
 }
 

@@ -12,7 +12,7 @@ const qemu = await findQemuCpu();
 
 const add = (imm: number) => instruction("addi", { rd: 10, imm });
 const made = (seed: number, ...code: Case["code"]): Case => ({ family: "test", seed, mode: 3, code });
-const here: Peer = (image) => runHere(image, false, 2);
+const here: Peer = (image) => runHere(image, "interpreted", 2);
 
 Deno.test("a case that one machine does not end is a difference, and the others are compared all the same", async () => {
   const endless = made(3, { bits: encode("jal"), length: 4 });
@@ -44,7 +44,7 @@ Deno.test({
   async fn() {
     const user = (it: Case): Case => ({ ...it, mode: 0 });
     const cases = [made(1, add(1)), made(2, { bits: encode("jal"), length: 4 }), made(3, add(3))].map(user);
-    const found = await Array.fromAsync(programDifferences(cases, qemu!.cpu, false, 2));
+    const found = await Array.fromAsync(programDifferences(cases, qemu!.cpu, "interpreted", 2));
     assertEquals(found.map(([{ seed }, how]) => [seed, how]), [[2, "QEMU does not come to the end in time"]]);
   },
 });

@@ -4,12 +4,18 @@ import { assemble } from "../../plugins/riscv/assembler.ts";
 import { F_NAMES, X_NAMES } from "../../plugins/riscv/registers.ts";
 import { encode, EngineRig } from "../support/riscv_rig.ts";
 import type { Case } from "./case.ts";
+import { Steps, stepsOf, type Way, WAYS } from "./machines.ts";
 import { AT, COPY, DATA_BYTES, FILL } from "./runtime.ts";
 
-const PROGRAMS = AT.ram + 0x1000;
+/** The current descriptor's address, apart from the code. */
+const CURRENT = AT.ram + 0x1000;
+/** Where our hart goes from the system call that ends the programs. */
+const TRAPPED = AT.ram + 0x2000;
+const PROGRAMS = AT.ram + 0x3000;
 const HEADER = 0x1000;
-const SCRATCH = 31;
-const REGISTERS = Array.from({ length: 30 }, (_, i) => i + 1);
+/** A link register: to the compiler a jump by another one may be one by a table, to any program. */
+export const SCRATCH = 5;
+const REGISTERS = Array.from({ length: 31 }, (_, i) => i + 1).filter((i) => i !== SCRATCH);
 const FLOATS = Array.from({ length: 32 }, (_, i) => i);
 /** Doublewords of a descriptor: record, entry, seed; then x, f and fcsr. */
 const DESCRIPTOR = { record: 0, entry: 1, seed: 2, x: 3, f: 35, fcsr: 67, words: 68 } as const;
@@ -18,33 +24,33 @@ const RECORD = { f: 32, fcsr: 64, data: 65, words: 65 + DATA_BYTES / 8 } as cons
 const [WRITE, EXIT] = [64, 93];
 
 const source = (count: number, descriptors: number, records: number): string => `
-        la      t0, current
+        li      t0, ${CURRENT}
         li      t1, ${descriptors}
         sd      t1, 0(t0)
-next:   la      t0, current
+next:   li      t0, ${CURRENT}
         ld      s11, 0(t0)
         li      t0, ${descriptors + count * DESCRIPTOR.words * 8}
         beq     s11, t0, end
         ld      t2, ${8 * DESCRIPTOR.seed}(s11)
         ${FILL}
-        mv      t6, s11
-        ld      t0, ${8 * DESCRIPTOR.fcsr}(t6)
-        csrw    fcsr, t0
-        ${FLOATS.map((i) => `fld f${i}, ${8 * (DESCRIPTOR.f + i)}(t6)`).join("; ")}
-        ${REGISTERS.map((i) => `ld x${i}, ${8 * (DESCRIPTOR.x + i)}(t6)`).join("; ")}
-        ld      t6, ${8 * DESCRIPTOR.entry}(t6)
-        jr      t6
+        mv      t0, s11
+        ld      t1, ${8 * DESCRIPTOR.fcsr}(t0)
+        csrw    fcsr, t1
+        ${FLOATS.map((i) => `fld f${i}, ${8 * (DESCRIPTOR.f + i)}(t0)`).join("; ")}
+        ${REGISTERS.map((i) => `ld x${i}, ${8 * (DESCRIPTOR.x + i)}(t0)`).join("; ")}
+        ld      t0, ${8 * DESCRIPTOR.entry}(t0)
+        jr      t0
         .balign 2048
-done:   la      t6, current
-        ld      t6, 0(t6)
-        ld      t6, 0(t6)
-        ${REGISTERS.map((i) => `sd x${i}, ${8 * i}(t6)`).join("; ")}
-        ${FLOATS.map((i) => `fsd f${i}, ${8 * (RECORD.f + i)}(t6)`).join("; ")}
-        csrr    t0, fcsr
-        sd      t0, ${8 * RECORD.fcsr}(t6)
-        addi    t2, t6, ${8 * RECORD.data}
+done:   li      t0, ${CURRENT}
+        ld      t0, 0(t0)
+        ld      t0, 0(t0)
+        ${REGISTERS.map((i) => `sd x${i}, ${8 * i}(t0)`).join("; ")}
+        ${FLOATS.map((i) => `fsd f${i}, ${8 * (RECORD.f + i)}(t0)`).join("; ")}
+        csrr    t1, fcsr
+        sd      t1, ${8 * RECORD.fcsr}(t0)
+        addi    t2, t0, ${8 * RECORD.data}
         ${COPY}
-        la      t0, current
+        li      t0, ${CURRENT}
         ld      t1, 0(t0)
         addi    t1, t1, ${8 * DESCRIPTOR.words}
         sd      t1, 0(t0)
@@ -62,8 +68,6 @@ end:    li      a0, 1
 2:      li      a0, 0
         li      a7, ${EXIT}
         ecall
-        .balign 8
-current: .dword 0
 `;
 /** Many programs are made in a second or two, if nobody disturbs QEMU; one at once. */
 const [LIMIT_SECONDS, ALONE_SECONDS] = [60, 5];
@@ -87,7 +91,7 @@ function link(cases: readonly Case[]): Executable {
   const descriptors = PROGRAMS;
   let free = descriptors + cases.length * DESCRIPTOR.words * 8;
   const text = assemble(source(cases.length, descriptors, AT.records), { base: AT.ram });
-  if (text.length > PROGRAMS - AT.ram) throw new RangeError(`The programs' runtime has ${text.length} bytes: too many`);
+  if (text.length > CURRENT - AT.ram) throw new RangeError(`The programs' runtime has ${text.length} bytes: too many`);
   memory.set(text);
   const put = (bits: number, length: number) => {
     view.setUint16(free - AT.ram, bits, true);
@@ -161,40 +165,49 @@ async function programsOnQemu(cases: readonly Case[], cpu: string, seconds: numb
   }
 }
 
-/** Runs the programs in U-mode of the engine, up to their first call of a system. */
-function programsHere(cases: readonly Case[], compiled: boolean): Uint8Array<ArrayBuffer> {
-  const executable = link(cases);
-  const { memory, records, bytes } = executable;
+/** Runs the programs in U-mode of the engine, up to their first call of a system; gives the steps of the last pass, too. */
+function programsHere(cases: readonly Case[], way: Way): { left: Uint8Array<ArrayBuffer>; steps: Steps } {
+  const { memory, records, bytes } = link(cases);
+  const { config, passes } = WAYS[way];
   const ramSize = records + bytes - AT.ram + 2 ** 16 & -(2 ** 16);
-  const rig = new EngineRig({ ramSize, config: compiled ? { threshold: 1, optimize: 2 } : { compiler: false } });
+  const rig = new EngineRig({ ramSize, config });
+  const { hart } = rig;
   rig.ram.set(memory);
-  const trapped = AT.ram + ramSize - 4096;
-  rig.program(trapped, [encode("jal")]);
-  rig.hart.start({ pc: BigInt(AT.ram), mode: "M", registers: { mtvec: BigInt(trapped), mstatus: 0x6000n } });
-  rig.hart.set("pmpaddr15", -1n);
-  rig.hart.set("pmpcfg2", 0x1fn << 56n);
-  rig.hart.mode = 0;
-  rig.hart.contextChanged();
-  for (let rounds = 0; rig.hart.mode === 0; rounds++) {
-    if (rounds > 1000) throw new Stuck("denovisor does not come to the end");
-    rig.run(1_000_000);
+  rig.program(TRAPPED, [encode("wfi")]);
+  hart.start({ pc: BigInt(AT.ram), mode: "M", registers: { mtvec: BigInt(TRAPPED), mstatus: 0x6000n } });
+  hart.set("pmpaddr15", -1n);
+  hart.set("pmpcfg2", 0x1fn << 56n);
+  let before = new Steps();
+  for (let pass = 0; pass < passes; pass++) {
+    before = stepsOf(hart);
+    hart.state.waiting = false;
+    hart.pc = BigInt(AT.ram);
+    hart.mode = 0;
+    hart.contextChanged();
+    for (let rounds = 0; hart.mode === 0; rounds++) {
+      if (rounds > 1000) throw new Stuck("denovisor does not come to the end");
+      rig.run(1_000_000);
+    }
+    if (hart.get("mcause") !== 8n) {
+      throw new Stuck(`A program trapped with cause ${hart.get("mcause")} at 0x${hart.get("mepc").toString(16)}`);
+    }
   }
-  if (rig.hart.get("mcause") !== 8n) {
-    throw new Stuck(`A program trapped with cause ${rig.hart.get("mcause")} at 0x${rig.hart.get("mepc").toString(16)}`);
-  }
-  return rig.ram.slice(records - AT.ram, records - AT.ram + bytes);
+  return { left: rig.ram.slice(records - AT.ram, records - AT.ram + bytes), steps: stepsOf(hart).less(before) };
 }
 
 /** Runs programs here and on QEMU, and gives those that differ, and how: also by not coming to their end. */
 export async function* programDifferences(
   cases: readonly Case[],
   cpu: string,
-  compiled: boolean,
+  way: Way,
   seconds = LIMIT_SECONDS,
+  made?: Steps,
 ): AsyncGenerator<[of: Case, how: string]> {
   try {
     const theirs = await programsOnQemu(cases, cpu, seconds);
-    const ours = programsHere(cases, compiled);
+    const { left: ours, steps } = programsHere(cases, way);
+    // What is not the programs', they make without code, too.
+    made?.add(steps.less(programsHere(cases.map((each) => ({ ...each, code: [] })), way).steps));
     for (const [i, each] of cases.entries()) {
       const found = programDifference(i, ours, theirs);
       if (found) yield [each, found];
@@ -205,7 +218,7 @@ export async function* programDifferences(
     const alone: [Case, string][] = [];
     for (const each of cases) {
       const limit = Math.min(seconds, ALONE_SECONDS);
-      alone.push(...await Array.fromAsync(programDifferences([each], cpu, compiled, limit)));
+      alone.push(...await Array.fromAsync(programDifferences([each], cpu, way, limit)));
     }
     if (!alone.length) {
       alone.push([cases[0], `${error.message}: of ${cases.length} programs from this one on, of none alone`]);

@@ -10,7 +10,7 @@ import { Trace } from "./trace.ts";
 
 const SECONDS = Number(Deno.env.get("DENOVISOR_DIFFERENTIAL_SECONDS") ?? 60);
 /** The rounds that the coverage table tells of. */
-const LEAST = 2;
+const LEAST = 3;
 const TABLE = fromFileUrl(new URL("coverage.md", import.meta.url));
 /** The table is of this one; another has other extensions. */
 const TABLE_QEMU = /^7\.2\./;

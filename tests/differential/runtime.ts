@@ -8,6 +8,8 @@ export const AT = {
   ram: 0x8000_0000,
   /** A page of `ecall`: the S-mode trap handler, whose every entry is an exit to M-mode; at `SRET` an `sret`. */
   supervisor: 0x8000_2000,
+  /** What the runtime keeps, apart from its code. */
+  own: 0x8000_4000,
   /** Descriptors, register blocks, write lists, prologues and the cases' code. */
   cases: 0x8001_0000,
   /** Two pages of data, filled before a case and recorded after it. */
@@ -23,6 +25,8 @@ export const RAM_BYTES = 128 * 2 ** 20;
 export const RECORDS_END = AT.ram + RAM_BYTES - 8 * 2 ** 20;
 export const DATA_BYTES = 0x2000;
 const SRET = 0x800;
+/** What stands at `AT.own`: the current descriptor, its traps, where the next one is logged; passes left; registers. */
+export const OWN = { current: 0, passes: 24, saved: 32 } as const;
 /** What cases may store to besides memory. */
 export const MTIMECMP = 0x200_4000, MSIP = 0x200_0000;
 
@@ -47,6 +51,8 @@ const BASELINE: readonly (readonly [csr: string, value: bigint])[] = [
   ["sepc", 0n],
   ["scause", 0n],
   ["stval", 0n],
+  ["mcause", 0n],
+  ["mtval", 0n],
   ["stimecmp", -1n],
   ["pmpcfg0", 0n],
   ["pmpcfg2", 0x1fn << 56n],
@@ -107,25 +113,35 @@ export const COPY = `
         addi    t1, t1, -1
         bnez    t1, 1b`;
 
-/** The program: enters at its first word on every hart; `descriptors` stand at `AT.cases`, ended by a zero. */
+/**
+ * The program: enters at its first word on every hart; descriptors stand at `AT.cases`, ended by a zero. It makes all
+ * cases as often as it has passes, from the same state each time, and leaves the records of the last pass.
+ */
 const SOURCE = `
         csrr    t0, mhartid
 1:      bnez    t0, 1b
         la      t0, trapped
         csrw    mtvec, t0
-        li      s11, ${AT.cases}
+pass:   li      s11, ${AT.cases}
 next:   ld      t0, 0(s11)
         bnez    t0, 1f
+        li      t0, ${AT.own}
+        ld      t1, ${OWN.passes}(t0)
+        addi    t1, t1, -1
+        sd      t1, ${OWN.passes}(t0)
+        bgtz    t1, pass
         li      t0, ${SYSCON}
         li      t1, 0x5555
         sw      t1, 0(t0)
         j       .
 
         # ------------------------------------------------ before a case
-1:      la      t0, current
+1:      li      t0, ${AT.own}
+        sc.d    zero, zero, (t0)        # no reservation is left
         sd      s11, 0(t0)
         sd      zero, 8(t0)             # traps
         ld      t1, ${field("record")}(s11)
+        sd      zero, 0(t1)             # not ended
         li      t2, ${8 * LOG}
         add     t1, t1, t2
         sd      t1, 16(t0)              # where the next trap is logged
@@ -152,7 +168,7 @@ next:   ld      t0, 0(s11)
         j       1b
 2:      sfence.vma
         fence.i
-        la      t0, saved
+        li      t0, ${AT.own + OWN.saved}
         csrw    mscratch, t0
         ld      t0, ${field("entry")}(s11)
         csrw    mepc, t0
@@ -176,7 +192,7 @@ trapped:
         csrr    t0, mscratch
         sd      t0, 16(sp)
         csrw    mscratch, sp
-        la      s10, current
+        li      s10, ${AT.own}
         ld      s11, 0(s10)
         csrr    s0, mcause
         csrr    s1, mepc
@@ -291,9 +307,6 @@ done:   ld      s5, ${field("record")}(s11)
         j       1b
 2:      addi    s11, s11, ${8 * DESCRIPTOR.length}
         j       next
-        .balign 8
-current: .dword 0, 0, 0
-saved:  .zero   256
 `;
 
 /** The runtime's bytes, to be loaded at `AT.ram`. */

@@ -8,7 +8,7 @@ import { csrFields, csrSweep, csrValues, SWEEP } from "./families/csrs.ts";
 import { borders, canonical, MATRIX, permissions, protection } from "./families/pages.ts";
 import { traps, waits, words } from "./families/traps.ts";
 import { floats, integers, type Made, memory, program } from "./families/user.ts";
-import { type Peer, qemuPeer, runHere, Unfinished } from "./machines.ts";
+import { type Peer, qemuPeer, runHere, Steps, Unfinished, type Way } from "./machines.ts";
 import { minimise } from "./minimise.ts";
 import { programDifferences } from "./programs.ts";
 import type { QemuCpu } from "./qemu_cpu.ts";
@@ -36,6 +36,11 @@ const MATRICES: readonly (readonly [(index: number, random: Random) => Case, num
   [permissions, MATRIX],
 ];
 const PROGRAMS = 100;
+/** A round is executed in one of these, the next round in the next one. */
+const IN_TURN: readonly Way[] = ["interpreted", "compiled", "optimized"];
+/** Cases of users, most of which compiled code can make: the least part of their steps that it must have made. */
+const COMPILABLE: readonly Make[] = [integers, memory, floats];
+const LEAST_COMPILED = 0.8;
 /** A machine that takes longer with a smaller case has met an endless loop that its original has not. */
 const MINIMISING_SECONDS = 3;
 
@@ -101,58 +106,56 @@ class Session {
     for (const [make, size] of MATRICES) {
       const started = performance.now();
       const cases = Array.from({ length: size }, (_, i) => make(i, new Random(seed + i)));
-      await this.#compare(cases, false);
+      await this.#compare(cases, "interpreted");
       const seconds = ((performance.now() - started) / 1000).toFixed(1);
       log(`${cases[0].family}: ${size} cases in ${seconds} s`);
     }
   }
 
-  /** A round: the first one interpreted, the second one compiled, and so on. */
+  /** A round, in the way whose turn it is. */
   async round(number: number): Promise<void> {
-    const { seed, log, qemu } = this.options;
-    const compiled = number % 2 === 1;
-    const made = { may: qemu.has };
+    const { seed, log, qemu: { has, cpu } } = this.options;
+    const way = IN_TURN[number % IN_TURN.length];
+    const made = way === "interpreted" ? undefined : new Steps();
     const started = performance.now();
     let count = 0;
     for (const [make, size] of FAMILIES) {
       const first = seed + number * size;
-      const cases = Array.from({ length: size }, (_, i) => make(first + i, made));
-      await this.#compare(cases, compiled);
+      const cases = Array.from({ length: size }, (_, i) => make(first + i, { may: has }));
+      await this.#compare(cases, way, COMPILABLE.includes(make) ? made : undefined);
       count += size;
     }
     const first = seed + number * PROGRAMS;
-    await this.#comparePrograms(Array.from({ length: PROGRAMS }, (_, i) => program(first + i, made)), compiled);
+    const programs = Array.from({ length: PROGRAMS }, (_, i) => program(first + i, { may: has }));
+    await this.#count(programs);
+    for await (const [it, found] of programDifferences(programs, cpu, way, undefined, made)) {
+      this.#report(`${found}\n${describe(Image.of([it])[0].cases[0])}`);
+    }
     const seconds = ((performance.now() - started) / 1000).toFixed(1);
-    log(`round ${number}, ${compiled ? "compiled" : "interpreted"}: ${count + PROGRAMS} cases in ${seconds} s`);
-  }
-
-  async #compare(cases: readonly Case[], compiled: boolean): Promise<void> {
-    const { cpu } = this.options.qemu;
-    await this.#count(cases);
-    const used = (exception: Exception) => this.#exceptions.set(exception, (this.#exceptions.get(exception) ?? 0) + 1);
-    const ours: Peer = (image) => runHere(image, compiled);
-    for await (const found of differences(cases, ours, qemuPeer(cpu), used)) {
-      if (found instanceof Unfinished) {
-        this.#report(`${found.message}\n${compiled ? "compiled" : "interpreted"}`);
-      } else {
-        const { placed, item, ours, theirs } = await minimise(
-          found,
-          (image) => runHere(image, compiled, MINIMISING_SECONDS),
-          qemuPeer(cpu, MINIMISING_SECONDS),
-        );
-        const values = `0x${ours.toString(16)} ${compiled ? "compiled" : "interpreted"}, by QEMU 0x${
-          theirs.toString(16)
-        }`;
-        this.#report(`${item} is ${values}\n${describe(placed)}`);
-      }
-      if (this.options.stopAtDifference) return;
+    const share = made ? `, ${percent(made)} of users' steps by compiled code` : "";
+    log(`round ${number}, ${way}: ${count + PROGRAMS} cases in ${seconds} s${share}`);
+    if (made && made.compiled < made.all * LEAST_COMPILED) {
+      this.#report(`Only ${percent(made)} of the steps of round ${number} are compiled code's: not what it is to test`);
     }
   }
 
-  async #comparePrograms(cases: readonly Case[], compiled: boolean): Promise<void> {
+  async #compare(cases: readonly Case[], way: Way, made?: Steps): Promise<void> {
+    const { cpu } = this.options.qemu;
     await this.#count(cases);
-    for await (const [it, found] of programDifferences(cases, this.options.qemu.cpu, compiled)) {
-      this.#report(`${found}\n${describe(Image.of([it])[0].cases[0])}`);
+    const used = (exception: Exception) => this.#exceptions.set(exception, (this.#exceptions.get(exception) ?? 0) + 1);
+    const ours: Peer = (image) => runHere(image, way, undefined, made);
+    for await (const found of differences(cases, ours, qemuPeer(cpu), used)) {
+      if (found instanceof Unfinished) {
+        this.#report(`${found.message}\n${way}`);
+      } else {
+        const { placed, item, ours, theirs } = await minimise(
+          found,
+          (image) => runHere(image, way, MINIMISING_SECONDS),
+          qemuPeer(cpu, MINIMISING_SECONDS),
+        );
+        this.#report(`${item} is 0x${ours.toString(16)} ${way}, by QEMU 0x${theirs.toString(16)}\n${describe(placed)}`);
+      }
+      if (this.options.stopAtDifference) return;
     }
   }
 
@@ -166,3 +169,5 @@ class Session {
     await this.options.trace?.run(cases);
   }
 }
+
+const percent = ({ all, compiled }: Steps): string => `${(100 * compiled / all).toFixed(1)} %`;

@@ -50,7 +50,7 @@ export class Trace {
     await using machine = await createMachine({
       memory: `${RAM_BYTES / 2 ** 20}M`,
       engine: { use: "stepper", config: { mmu: "sv57", compiler: false } },
-      boot: { bios: image.bytes },
+      boot: { bios: image.bytes(1) },
       devices: [{ use: "serial_16550" }],
     }, { plugins: { stepper }, base: import.meta.url });
     const late = setTimeout(() => machine.powerOff(1), LIMIT_SECONDS * 1000);

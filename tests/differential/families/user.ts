@@ -3,6 +3,7 @@
 import { MODE } from "../../../plugins/riscv/cause.ts";
 import { Body, floatRegisters, Random, registers } from "../body.ts";
 import type { Case } from "../case.ts";
+import { SCRATCH } from "../programs.ts";
 
 /** What may be used. */
 export interface Made {
@@ -55,7 +56,7 @@ export function floats(seed: number, { may }: Made): Case {
 export function program(seed: number, { may }: Made): Case {
   const random = new Random(seed);
   const kinds = { integer: 6, float: 4, memory: 4, atomic: 1, branch: 1 };
-  const code = new Body(random, { length: 60, kinds, may, harmless: true, kept: [31] }).make();
+  const code = new Body(random, { length: 60, kinds, may, harmless: true, kept: [SCRATCH] }).make();
   return {
     family: "programs",
     seed,

@@ -67,6 +67,8 @@ export interface Placed {
   readonly start: bigint;
   readonly record: number;
   readonly words: number;
+  /** The halfword of the image that no case writes at a physical address, if one is there. */
+  codeAt(at: bigint): number | undefined;
 }
 
 /** Cases that run one after the other in one machine. */
@@ -151,7 +153,7 @@ export class Image {
       this.#dword(this.#descriptor, BigInt(descriptor[name]));
       this.#descriptor += 8;
     }
-    this.cases.push({ case: it, start, record: this.#record, words });
+    this.cases.push({ case: it, start, record: this.#record, words, codeAt: this.#codeAt });
     this.#record += 8 * words;
     return true;
   }
@@ -182,6 +184,11 @@ export class Image {
     put("jalr", { rs1: ra });
     return at;
   }
+
+  readonly #codeAt = (at: bigint): number | undefined => {
+    const offset = Number(at) - AT.ram;
+    return offset >= 0 && offset < AT.data - AT.ram ? this.#view.getUint16(offset, true) : undefined;
+  };
 
   #take(doublewords: number): number {
     this.#free = (this.#free + 7 & -8) >>> 0;

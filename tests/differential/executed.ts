@@ -1,8 +1,8 @@
-// What a case executed at an address: an instruction of its code, or one that stood in its data all the time.
+// What a case found at an address: how its page tables translate it, and which instruction stood there all the time.
 
 import { MODE } from "../../plugins/riscv/cause.ts";
 import type { Case, Placed } from "./case.ts";
-import { AT, DATA_BYTES, filled } from "./runtime.ts";
+import { AT, DATA_BYTES, filled, RAM_BYTES } from "./runtime.ts";
 
 /** Doublewords that a machine left behind a case, by name. */
 export type Left = (name: string) => bigint;
@@ -12,8 +12,8 @@ const PAGE = 4096;
 const [V, R, X] = [1n, 2n, 8n];
 
 /**
- * The bits of the instruction that a case executed at `pc`, in a mode. Outside of its code only what is in its data and
- * is the same before the case and after it, on both machines; `undefined` if that can not be told.
+ * The bits of the instruction that a case executed at `pc`, in a mode. In its data only what is the same before the case
+ * and after it, on both machines; `undefined` if that can not be told.
  */
 export function executedAt(placed: Placed, pc: bigint, mode: number, left: readonly Left[]): number | undefined {
   let start = placed.start;
@@ -23,29 +23,56 @@ export function executedAt(placed: Placed, pc: bigint, mode: number, left: reado
   }
   const halfword = (at: bigint): number | undefined => {
     const physical = mode === MODE.M ? at : translated(placed.case, BigInt.asUintN(64, at), left);
-    return physical === undefined ? undefined : dataAt(placed.case, physical, left);
+    if (physical === undefined) return undefined;
+    return placed.codeAt(physical) ?? dataAt(placed.case, physical, left);
   };
   const [low, high] = [halfword(pc), halfword(pc + 2n)];
   if (low === undefined || (low & 3) !== 3) return low;
   return high === undefined ? undefined : (high << 16 | low) >>> 0;
 }
 
-/** Where an address leads by a case's page tables, as it set them up. */
-function translated({ csrs = [], writes = [] }: Case, address: bigint, left: readonly Left[]): bigint | undefined {
-  const satp = csrs.findLast(([name]) => name === "satp")?.[1] ?? 0n;
+/** Where the walk through a case's page tables ended. */
+export interface Walk {
+  /** The entry that translates the address, valid and with permissions of some kind: where it stands, and its value. */
+  readonly leaf?: { readonly at: bigint; readonly value: bigint };
+  readonly physical?: bigint;
+  /** A table is where no RAM is. */
+  readonly outside?: true;
+}
+
+/**
+ * Walks through a case's page tables, as it set them up; `undefined` if it has none, set up others later, or the address
+ * is none of theirs.
+ */
+export function walk(it: Case, address: bigint, left: readonly Left[]): Walk | undefined {
+  const satp = satpOf(it);
   if (left.some((of) => of("satp") !== satp)) return undefined;
-  const scheme = Number(satp >> 60n);
-  if (scheme === 0) return address;
-  const tables = new Map(writes.map(([at, value]) => [BigInt(at), value]));
+  const levels = Number(satp >> 60n) - 5;
+  const bits = 12 + 9 * levels;
+  if (levels < 0 || BigInt.asUintN(64, BigInt.asIntN(bits, address)) !== address) return undefined;
+  const tables = new Map(it.writes?.map(([at, value]) => [BigInt(at), value]));
   let table = (satp & (1n << 44n) - 1n) * BigInt(PAGE);
-  for (let level = scheme - 6; level >= 0; level--) {
+  for (let level = levels - 1; level >= 0; level--) {
+    if (table < BigInt(AT.ram) || table >= BigInt(AT.ram + RAM_BYTES)) return { outside: true };
     const shift = BigInt(12 + 9 * level);
-    const entry = tables.get(table + 8n * (address >> shift & 511n)) ?? 0n;
-    if (!(entry & V)) return undefined;
-    const frame = (entry >> 10n & (1n << 44n) - 1n) * BigInt(PAGE);
-    if (entry & (R | X)) return frame | address & (1n << shift) - 1n;
+    const at = table + 8n * (address >> shift & 511n);
+    const value = tables.get(at) ?? 0n;
+    if (!(value & V)) return {};
+    const frame = (value >> 10n & (1n << 44n) - 1n) * BigInt(PAGE);
+    if (value & (R | X)) return { leaf: { at, value }, physical: frame | address & (1n << shift) - 1n };
     table = frame;
   }
+  return {};
+}
+
+function satpOf({ csrs = [] }: Case): bigint {
+  return csrs.findLast(([name]) => name === "satp")?.[1] ?? 0n;
+}
+
+/** Where an address leads, in a mode that is translated. */
+function translated(it: Case, address: bigint, left: readonly Left[]): bigint | undefined {
+  if (satpOf(it)) return walk(it, address, left)?.physical;
+  return left.some((of) => of("satp")) ? undefined : address;
 }
 
 /** A halfword of a case's data, if nobody changed its doubleword. */

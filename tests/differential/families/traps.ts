@@ -3,12 +3,14 @@
 import { CSR_NUMBERS } from "../../../plugins/riscv/assembly/syntax.ts";
 import { MODE } from "../../../plugins/riscv/cause.ts";
 import { INSTRUCTIONS } from "../../../plugins/riscv/instructions.ts";
-import { Random } from "../body.ts";
+import { pointer, Random } from "../body.ts";
 import { type Case, type Instruction, instruction } from "../case.ts";
-import { AT, DATA_BYTES, MSIP, MTIMECMP } from "../runtime.ts";
+import { AT, MSIP, MTIMECMP } from "../runtime.ts";
 import type { Made } from "./user.ts";
 
 const [T0, NOWHERE, ODD, STATUS] = [5, 18, 19, 20];
+/** The major opcode of system instructions. */
+const SYSTEM = 0x73;
 /** No board has anything there. */
 const HOLE = 0x1800_0000n;
 
@@ -143,28 +145,38 @@ export function waits(seed: number): Case {
 /** Random words, and halfwords: what they are called matters less than that both machines agree on it. */
 export function words(seed: number, { may }: Made): Case {
   const random = new Random(seed);
-  // Not the system instructions, whose effects the runtime may not survive.
-  const major = random.pick([0x03, 0x07, 0x0f, 0x13, 0x17, 0x1b, 0x23, 0x27, 0x2f, 0x33, 0x37, 0x3b, 0x43, 0x47]
-    .concat([0x4b, 0x4f, 0x53, 0x63, 0x67, 0x6f, 0x57, 0x77, 0x0b, 0x2b, 0x5b, 0x7b, 0x6b, 0x1f, 0x3f, 0x5f, 0x7f]));
-  const word = (): Instruction => {
-    if (random.chance(3)) {
-      const bits = random.below(2 ** 16);
-      if ((bits & 3) !== 3) return { bits, length: 2 };
-    }
-    const bits = (random.below(2 ** 25) << 7 | major) >>> 0;
-    const name = INSTRUCTIONS.decode(bits)?.row.name;
-    // A store-conditional without a reservation: QEMU looks at no address. Unprivileged, 14.2: “If the address is not
-    // naturally aligned, an address-misaligned exception or an access-fault exception will be generated.”
-    return name && (!may(name) || /^sc\./.test(name)) ? word() : { bits, length: 4 };
+  const major = random.pick(
+    [0x03, 0x07, 0x0f, 0x13, 0x17, 0x1b, 0x23, 0x27, 0x2f, 0x33, 0x37, 0x3b, 0x43, 0x47]
+      .concat([0x4b, 0x4f, 0x53, 0x63, 0x67, 0x6f, 0x57, 0x77, 0x0b, 0x2b, 0x5b, 0x7b, 0x6b, 0x1f, 0x3f, 0x5f, 0x7f])
+      .concat([SYSTEM, SYSTEM]),
+  );
+  // Of the system instructions only those that are none: the runtime may not survive the others' effects. No jumps back,
+  // most of which would be for ever. And no store-conditional, which checks nothing in QEMU without a reservation.
+  const usable = (bits: number): boolean => {
+    const { row: { name }, fields } = INSTRUCTIONS.decode(bits) ?? { row: { name: "" }, fields: { imm: 0 } };
+    if (/^(jal|beq|bne|blt|bge|bltu|bgeu)$/.test(name) && fields.imm <= 0) return false;
+    return !name || major !== SYSTEM && !name.startsWith("sc.") && may(name);
   };
-  const code = Array.from({ length: 12 }, word);
-  const x = Array.from({ length: 32 }, () => random.pick([random.operand("l"), HOLE + BigInt(random.below(4096))]));
-  // Only the data is to be written, and nothing else to be reached but what cases execute: the runtime must survive.
+  const code = Array.from({ length: 12 }, (): Instruction => {
+    for (;;) {
+      const half = random.chance(3);
+      const bits = half ? random.below(2 ** 16) : (random.below(2 ** 25) << 7 | major) >>> 0;
+      if (half === ((bits & 3) === 3) || !usable(bits)) continue;
+      return { bits, length: half ? 2 : 4 };
+    }
+  });
+  const x = Array.from(
+    { length: 32 },
+    () => random.pick([random.operand("l"), pointer(random), HOLE + BigInt(random.below(4096))]),
+  );
+  // The code can be read and executed, the data behind it read and written (to execute what was written takes a FENCE.I),
+  // and what there is elsewhere can not be reached.
+  const [read, write, execute, range] = [1, 2, 4, 3 << 3];
+  const half = BigInt(AT.data - AT.ram) / 8n - 1n;
   const csrs = [
-    ["pmpaddr0", BigInt(AT.cases / 4)],
-    ["pmpaddr1", BigInt(AT.data / 4)],
-    ["pmpaddr2", BigInt((AT.data + DATA_BYTES) / 4)],
-    ["pmpcfg0", 0x0f_0d_08n], // up to each: nothing, R and X, everything
+    ["pmpaddr0", BigInt(AT.ram) >> 2n | half],
+    ["pmpaddr1", BigInt(AT.data) >> 2n | half],
+    ["pmpcfg0", BigInt(range | read | execute | (range | read | write) << 8)],
     ["pmpcfg2", 0n],
   ] as const;
   return { family: "random words", seed, mode: MODE.U, csrs, x, code, traps: 16 };

@@ -529,6 +529,8 @@ export class Bench {
         if (++answers > ANSWERS) this.backends.heal();
         turns = 1;
       }
+      // What a host refuses it refuses for a while, too: there may be much that it refuses piece by piece.
+      if (turns === STUCK / 2) this.backends.heal();
       // A disk of the host's takes its time, if it is no disk of the fuzzer's.
       if (turns > STUCK && (!this.#patient || performance.now() - started > ANSWER_SECONDS * 1000)) {
         const [request] = this.foreign.pending;

@@ -1,6 +1,6 @@
 // cli/fuzz.ts: the fuzzer finds each kind of broken promise, cuts the case down, and makes it again from its seed.
 
-import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import { assert, assertEquals, assertGreater, assertMatch, assertStringIncludes } from "@std/assert";
 import { fuzz, type Report } from "../../cli/fuzz/fuzz.ts";
 import { loadDevice } from "../../cli/fuzz/subject.ts";
 import { type AnyDevice, LIMITS } from "../../cli/fuzz/watch.ts";
@@ -353,6 +353,13 @@ Deno.test("fuzz finds a device that takes too long, but not for a host that was 
   const { failure } = await fuzzed(slow(Infinity));
   assertMatch(failure?.sentence ?? "nothing was found", /^writing 0x\w+ to regs\+0x\w+ took 2\d\d\d ms$/);
   assertEquals((await fuzzed(slow(1))).failure, undefined);
+});
+
+Deno.test("fuzz lets a device pass that has a GiB to print, for a host that refuses it piece by piece", async () => {
+  const subject = await loadDevice({ use: "virtio_console", config: { columns: 80, rows: 25 } });
+  const { most, failure } = await fuzz(subject, { seed: 300_376, cases: 1, steps: [109, 112, 118] });
+  assertEquals(failure, undefined);
+  assertGreater(most.bytes, 16 * 1024, "a piece is printed");
 });
 
 Deno.test("fuzz lets a device in order pass, and says what it took", async () => {

@@ -3,7 +3,7 @@
 import { type Case, Image, nameOf, type Placed, recordOf } from "./case.ts";
 import { type Exception, EXCEPTIONS } from "./exceptions.ts";
 import { type Peer, type Records, Unfinished } from "./machines.ts";
-import { RECORD_LOG } from "./runtime.ts";
+import { RECORD_LOG, TRAP_WORDS } from "./runtime.ts";
 
 /** A case that ended differently on two machines. */
 export interface Difference {
@@ -22,7 +22,7 @@ export function difference(
   exceptions: readonly Exception[] = EXCEPTIONS,
   used?: (exception: Exception) => void,
 ): Difference | undefined {
-  const [a, b] = [recordOf(placed, ours), recordOf(placed, theirs)];
+  const [a, b] = [recordOf(placed, ours).slice(), recordOf(placed, theirs)];
   let indexes: Map<string, number> | undefined;
   const index = (name: string): number => {
     indexes ??= new Map(Array.from(a, (_, i) => [nameOf(placed, i), i]));
@@ -39,6 +39,13 @@ export function difference(
     if (!exception) return { placed, item: item.name, ours: a[i], theirs: b[i] };
     used?.(exception);
     if (exception.ends) return undefined;
+    if (exception.isExtra) { // as if it had not been taken
+      const end = a.length - (placed.case.writes?.length ?? 0);
+      const trap = i - (i - RECORD_LOG) % TRAP_WORDS.length;
+      a.copyWithin(trap, trap + TRAP_WORDS.length, end).fill(0n, end - TRAP_WORDS.length, end);
+      a[index("traps")]--;
+      n = trap - 1;
+    }
   }
 }
 

@@ -28,6 +28,8 @@ export interface Exception {
   readonly quote: string;
   /** What comes behind it can not be compared. */
   readonly ends?: true;
+  /** Our trap is one that QEMU does not take; what comes behind it is compared. */
+  readonly isExtra?: true;
   explains(it: Differing): boolean;
 }
 
@@ -285,6 +287,20 @@ export const EXCEPTIONS: readonly Exception[] = [
         other(`${trap} cause`) === BigInt(CAUSE.storeAccess) && instructionOf(trap, it).name.startsWith("amo")
       );
       return faulted && [D, A | D].some((bits) => (theirs | bits) === ours);
+    },
+  },
+  {
+    name: "a store-conditional without a reservation needs no permission",
+    kind: "wrong",
+    quote: "Unprivileged, Zalrsc: “No SC.W instruction shall retire unless it passes memory permission checks”.",
+    isExtra: true,
+    explains: (it) => {
+      const trap = inLog(it.name)?.[0];
+      if (!trap || !instructionOf(trap, it).name.startsWith("sc.")) return false;
+      // What the case does next shows that there is none: a store there.
+      const next = `trap ${Number(trap.slice(5)) + 1}`;
+      const same = ["cause", "tval"].every((what) => it.other(`${trap} ${what}`) === it.other(`${next} ${what}`));
+      return same && /^s[wd]$/.test(instructionOf(next, it).name);
     },
   },
 ];

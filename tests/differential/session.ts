@@ -35,6 +35,10 @@ const MATRICES: readonly (readonly [(index: number, random: Random) => Case, num
   [csrSweep, SWEEP],
   [permissions, MATRIX],
 ];
+/** Rounds after which it is tried again. */
+const AGAIN = 24;
+/** As many of such cases as one machine makes in time. */
+const TOGETHER = 200;
 const PROGRAMS = 100;
 /** A round is executed in one of these, the next round in the next one. */
 const IN_TURN: readonly Way[] = ["interpreted", "compiled", "optimized"];
@@ -50,7 +54,7 @@ export interface SessionOptions {
   readonly seconds: number;
   /** Rounds that are made even if the time is over. */
   readonly least: number;
-  /** Whether it begins with what is tried as a whole; default: yes. */
+  /** Whether it begins with what is tried as a whole, and tries it again now and then; default: yes. */
   readonly matrices?: boolean;
   /** Told of every round, and of differences. */
   readonly log: (line: string) => void;
@@ -72,16 +76,18 @@ export interface SessionResult {
 }
 
 /**
- * Runs a session: first all that is tried as a whole, then rounds, `least` of them whatever the time. Equal seeds make
- * equal cases, in the same order.
+ * Runs a session: rounds, `least` of them whatever the time, and at the beginning, and later, all that is tried as a
+ * whole. Equal seeds make equal cases, in the same order.
  */
 export async function runSession(options: SessionOptions): Promise<SessionResult> {
   const session = new Session(options);
   const end = performance.now() + options.seconds * 1000;
   const done = () => options.stopAtDifference && session.differences.length > 0;
-  if (options.matrices ?? true) await session.everything();
   let rounds = 0;
-  while (!done() && (rounds < options.least || performance.now() < end)) await session.round(rounds++);
+  while (!done() && (rounds < options.least || performance.now() < end)) {
+    if ((options.matrices ?? true) && rounds % AGAIN === 0) await session.everything(rounds / AGAIN);
+    await session.round(rounds++);
+  }
   return { rounds, ...session.result() };
 }
 
@@ -100,15 +106,18 @@ class Session {
     };
   }
 
-  /** All accesses to CSRs, and all permissions of pages. */
-  async everything(): Promise<void> {
+  /** All accesses to CSRs, and all permissions of pages: interpreted, and a third of them, another one each time, compiled. */
+  async everything(time: number): Promise<void> {
     const { seed, log } = this.options;
     for (const [make, size] of MATRICES) {
       const started = performance.now();
-      const cases = Array.from({ length: size }, (_, i) => make(i, new Random(seed + i)));
+      const first = seed + time * size;
+      const cases = Array.from({ length: size }, (_, i) => make(i, new Random(first + i)));
       await this.#compare(cases, "interpreted");
+      const third = cases.filter((_, i) => (i + Math.floor(i / 3) + time) % 3 === 0);
+      for (let i = 0; i < third.length; i += TOGETHER) await this.#compare(third.slice(i, i + TOGETHER), "compiled");
       const seconds = ((performance.now() - started) / 1000).toFixed(1);
-      log(`${cases[0].family}: ${size} cases in ${seconds} s`);
+      log(`${cases[0].family}: ${size} cases in ${seconds} s, ${third.length} of them compiled, too`);
     }
   }
 

@@ -5,7 +5,7 @@ import { ACCESS_FAULT, CAUSE, INTERRUPT, MODE, PAGE_FAULT } from "../../plugins/
 import { INSTRUCTIONS } from "../../plugins/riscv/instructions.ts";
 import { X_NAMES } from "../../plugins/riscv/registers.ts";
 import type { Placed } from "./case.ts";
-import { executedAt } from "./executed.ts";
+import { executedAt, type Walk, walk } from "./executed.ts";
 
 /** A doubleword of a record on both sides. */
 export interface Differing {
@@ -36,23 +36,33 @@ export interface Exception {
 const ADUE = 1n << 61n;
 const MISA_B = 2n;
 /** Of a page table's entry. */
-const [A, D] = [0x40n, 0x80n];
+const [X, U, A, D] = [8n, 16n, 0x40n, 0x80n];
 const FS = 0x6000n;
 const SUM = 1n << 18n;
 const DIRTY = 1n << 63n | FS;
 /** Of stores and atomic operations, and the same of loads. */
 const STORE_FAULTS: readonly number[] = [CAUSE.storeMisaligned, CAUSE.storeAccess, CAUSE.storePage];
 const LOAD_FAULTS: readonly number[] = [CAUSE.loadMisaligned, CAUSE.loadAccess, CAUSE.loadPage];
+const FAULTS: readonly number[] = [...ACCESS_FAULT, ...PAGE_FAULT];
 const { mei, msi, mti, sei, ssi, sti } = INTERRUPT;
 /** Interrupts, the most urgent first. */
 const PRIORITY: readonly number[] = [mei, msi, mti, sei, ssi, sti];
 const INTERRUPTS = 1n << 63n;
 
+/** The bits of the instruction that a trap is of, if they are known. */
+function bitsOf(trap: string, { placed, other, theirOther }: Differing): number | undefined {
+  return executedAt(placed, other(`${trap} epc`), modeOf(trap, other), [other, theirOther]);
+}
+
+/** The mode that a trap is from. */
+function modeOf(trap: string, other: Differing["other"]): number {
+  const status = other(`${trap} status`);
+  return Number(other(`${trap} to`) === 1n ? status >> 8n & 1n : status >> 11n & 3n);
+}
+
 /** The instruction that a trap is of, and the size of what it accesses, if it accesses something. */
-function instructionOf(trap: string, { placed, other, theirOther }: Differing): { name: string; size: number } {
-  const toSupervisor = other(`${trap} to`) === 1n;
-  const mode = toSupervisor ? MODE.S : Number(other(`${trap} status`) >> 11n & 3n); // S: not M, at any rate
-  const bits = executedAt(placed, other(`${trap} epc`), mode, [other, theirOther]);
+function instructionOf(trap: string, it: Differing): { name: string; size: number } {
+  const bits = bitsOf(trap, it);
   const name = bits === undefined ? "" : INSTRUCTIONS.decode(bits)?.row.name ?? "";
   const letter = /^(?:amo\w+|lr|sc)\.([wd])$/.exec(name)?.[1] ?? /^f?[ls]([bhwd])u?$/.exec(name)?.[1] ?? "b";
   return { name, size: { b: 1, h: 2, w: 4, d: 8 }[letter]! };
@@ -69,6 +79,24 @@ function trapOf({ name, other }: Differing): string | undefined {
   const trap = inLog(name)?.[0];
   if (trap || !/^s(cause|tval)$/.test(name)) return trap;
   for (let i = Number(other("traps")) - 1; i >= 0; i--) if (other(`trap ${i} to`) === 1n) return `trap ${i}`;
+}
+
+/** The names of all traps in our log. */
+function trapsOf({ other }: Differing): string[] {
+  return Array.from({ length: Number(other("traps")) }, (_, i) => `trap ${i}`);
+}
+
+/** Where the walk for the address of one of our traps ended, if the case has page tables. */
+function walkOf(trap: string, { placed, other, theirOther }: Differing): Walk | undefined {
+  return walk(placed.case, other(`${trap} tval`), [other, theirOther]);
+}
+
+/** Our traps that tell of an access through the page table's entry that an item is; none if it is something else. */
+function faultsThrough(it: Differing): string[] {
+  return trapsOf(it).filter((trap) => {
+    const leaf = FAULTS.includes(Number(it.other(`${trap} cause`))) ? walkOf(trap, it)?.leaf : undefined;
+    return leaf !== undefined && it.name === `memory at 0x${leaf.at.toString(16)}`;
+  });
 }
 
 /** Whether an item is what a trap handler finds in a CSR. */
@@ -160,9 +188,7 @@ export const EXCEPTIONS: readonly Exception[] = [
     quote: "Table 14: “7 Store/AMO access fault”",
     explains: (it) => {
       if (!derivedFrom("scause", it.placed).has(X_NAMES.indexOf(it.name))) return false;
-      return Array.from({ length: Number(it.other("traps")) }, (_, i) => `trap ${i}`).some((trap) =>
-        it.other(`${trap} to`) === 1n && atomicFault({ ...it, name: `${trap} cause` })
-      );
+      return trapsOf(it).some((trap) => it.other(`${trap} to`) === 1n && atomicFault({ ...it, name: `${trap} cause` }));
     },
   },
   {
@@ -172,9 +198,10 @@ export const EXCEPTIONS: readonly Exception[] = [
       "10.3.2, step 2: “If accessing pte violates a PMA or PMP check, raise an access-fault exception corresponding " +
       "to the original access type.”",
     explains: (it) => {
+      const trap = trapOf(it);
+      if (!trap || !isItem(it, "cause") || !walkOf(trap, it)?.outside) return false;
       const kind = ACCESS_FAULT.findIndex((cause) => it.ours === BigInt(cause));
-      const translated = it.placed.case.csrs?.some(([csr]) => csr === "satp");
-      return translated === true && isItem(it, "cause") && it.theirs === BigInt(PAGE_FAULT[kind] ?? -1);
+      return it.theirs === BigInt(PAGE_FAULT[kind] ?? -1);
     },
   },
   {
@@ -211,7 +238,7 @@ export const EXCEPTIONS: readonly Exception[] = [
     ends: true,
     explains: (it) => {
       const trap = inLog(it.name)?.[0];
-      if (!trap || it.other(`${trap} cause`) !== BigInt(CAUSE.illegal)) return false;
+      if (!trap || it.other(`${trap} cause`) !== BigInt(CAUSE.illegal) || modeOf(trap, it.other)) return false;
       return /^sfence\.(w\.inval|inval\.ir)$/.test(instructionOf(trap, it).name);
     },
   },
@@ -224,7 +251,9 @@ export const EXCEPTIONS: readonly Exception[] = [
     explains: (it) => {
       const trap = trapOf(it);
       if (!trap || it.theirs !== 0n || !isItem(it, "tval")) return false;
-      return [CAUSE.breakpoint, CAUSE.illegal].some((cause) => it.other(`${trap} cause`) === BigInt(cause));
+      const cause = it.other(`${trap} cause`);
+      if (cause === BigInt(CAUSE.breakpoint)) return it.ours === it.other(`${trap} epc`);
+      return cause === BigInt(CAUSE.illegal) && it.ours === BigInt(bitsOf(trap, it) ?? -1);
     },
   },
   {
@@ -244,33 +273,36 @@ export const EXCEPTIONS: readonly Exception[] = [
     quote: "3.7: “PMP checks are also applied to page-table accesses for virtual-address translation, for which the " +
       "effective privilege mode is S.”",
     ends: true,
-    explains: ({ name, placed: { case: { writes = [], csrs = [] } }, ours, theirs, other, theirOther }) => {
-      const entries = writes.map(([at]) => `memory at 0x${at.toString(16)}`);
-      if (!csrs.some(([csr]) => csr.startsWith("pmp"))) return false;
-      if (entries.includes(name)) return theirs === (ours | D);
+    explains: (it) => {
+      const { name, ours, theirs, placed, other, theirOther } = it;
+      if (!placed.case.csrs?.some(([csr]) => csr.startsWith("pmp"))) return false;
+      const isStore = (trap: string) => other(`${trap} cause`) === BigInt(CAUSE.storeAccess);
       const trap = inLog(name)?.[0];
-      if (!trap || other(`${trap} cause`) !== BigInt(CAUSE.storeAccess)) return false;
-      return entries.some((entry) => theirOther(entry) === (other(entry) | D) && theirOther(entry) !== other(entry));
+      if (!trap) return theirs === (ours | D) && faultsThrough(it).some(isStore);
+      const leaf = isStore(trap) ? walkOf(trap, it)?.leaf : undefined;
+      const entry = leaf && `memory at 0x${leaf.at.toString(16)}`;
+      return entry !== undefined && theirOther(entry) === (other(entry) | D) && theirOther(entry) !== other(entry);
     },
   },
   {
     name: "an access that faults sets A all the same",
     kind: "free",
     quote: "10.3.1: “Updates of the A bit may be performed as a result of speculation”; those of the D bit are exact.",
-    explains: ({ name, ours, theirs, placed }) => {
-      const entry = (placed.case.writes ?? []).some(([at]) => name === `memory at 0x${at.toString(16)}`);
-      return entry && (ours | A) === theirs;
-    },
+    explains: (it) => (it.ours | A) === it.theirs && faultsThrough(it).length > 0,
   },
   {
     name: "S-mode executes a user's page after a load from it with SUM",
     kind: "wrong",
     quote: "10.3.1: “Irrespective of SUM, the supervisor may not execute code on pages with U=1.”",
     ends: true,
-    explains: ({ name, placed: { case: { mode, status = 0n } }, other }) => {
+    explains: (it) => {
+      const { name, other, theirOther } = it;
       const trap = inLog(name)?.[0];
-      return trap !== undefined && mode === MODE.S && (status & SUM) !== 0n &&
-        other(`${trap} cause`) === BigInt(CAUSE.fetchPage);
+      if (!trap || other(`${trap} cause`) !== BigInt(CAUSE.fetchPage) || modeOf(trap, other) !== MODE.S) return false;
+      const { leaf } = walkOf(trap, it) ?? {};
+      const executable = leaf && (leaf.value & (X | U)) === (X | U);
+      const same = ["cause", "epc"].every((what) => other(`${trap} ${what}`) === theirOther(`${trap} ${what}`));
+      return executable === true && (other(`${trap} status`) & SUM) !== 0n && !same;
     },
   },
   {
@@ -280,13 +312,10 @@ export const EXCEPTIONS: readonly Exception[] = [
       "10.3.2, step 7: “…set pte.a to 1 and, if the original memory access is a store, also set pte.d to 1.” The " +
       "access itself comes afterwards.",
     explains: (it) => {
-      const { name, placed, ours, theirs, other } = it;
-      if (!placed.case.writes?.some(([at]) => name === `memory at 0x${at.toString(16)}`)) return false;
-      const traps = Array.from({ length: Number(other("traps")) }, (_, i) => `trap ${i}`);
-      const faulted = traps.some((trap) =>
-        other(`${trap} cause`) === BigInt(CAUSE.storeAccess) && instructionOf(trap, it).name.startsWith("amo")
+      if (![D, A | D].some((bits) => (it.theirs | bits) === it.ours)) return false;
+      return faultsThrough(it).some((trap) =>
+        it.other(`${trap} cause`) === BigInt(CAUSE.storeAccess) && instructionOf(trap, it).name.startsWith("amo")
       );
-      return faulted && [D, A | D].some((bits) => (theirs | bits) === ours);
     },
   },
   {

@@ -1,4 +1,5 @@
-// Random programs: the engine against the oracle, step for step. DENOVISOR_LOCKSTEP_SECONDS sets how long, default 3.
+// Random programs: the engine against the oracle, step for step. DENOVISOR_FUZZ_SEED chooses others, and
+// DENOVISOR_LOCKSTEP_SECONDS sets how long, default 3.
 
 import { assertEquals } from "@std/assert";
 import { type Leg, lockstep } from "../../support/riscv_lockstep.ts";
@@ -7,7 +8,7 @@ import { RAM_SIZE, RandomProgram } from "../../support/riscv_random.ts";
 import { EngineRig, OracleRig } from "../../support/riscv_rig.ts";
 
 const SECONDS = Number(Deno.env.get("DENOVISOR_LOCKSTEP_SECONDS") ?? 3);
-const FIRST_SEED = Number(Deno.env.get("DENOVISOR_LOCKSTEP_SEED") ?? 1);
+const FIRST_SEED = Number(Deno.env.get("DENOVISOR_FUZZ_SEED") ?? 1);
 
 /** Sizes of runs, and the engine's configuration: code that is thrown away all the time, code compiled at once. */
 const CASES = [

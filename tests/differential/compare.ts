@@ -3,6 +3,7 @@
 import { type Case, Image, nameOf, type Placed, recordOf } from "./case.ts";
 import { type Exception, EXCEPTIONS } from "./exceptions.ts";
 import { type Peer, type Records, Unfinished } from "./machines.ts";
+import type { Ask } from "./minimise.ts";
 import { RECORD_LOG, TRAP_WORDS } from "./runtime.ts";
 
 /** A case that ended differently on two machines. */
@@ -80,4 +81,12 @@ export async function* differences(
     }
     if (left.size) yield* differences([...left], ours, theirs, used);
   }
+}
+
+/** Asks two machines which of some cases differ. */
+export function askPeers(ours: Peer, theirs: Peer): Ask<Difference | Unfinished> {
+  return async (cases) => {
+    const all = await Array.fromAsync(differences(cases, ours, theirs));
+    return cases.map((it) => all.find(({ placed }) => placed?.case === it));
+  };
 }

@@ -1,60 +1,62 @@
 // Makes a case that differs small: takes instructions and settings away while a difference remains.
 
-import { type Case, Image, type Instruction } from "./case.ts";
-import { type Difference, difference } from "./compare.ts";
-import type { Peer } from "./machines.ts";
+import type { Case, Instruction } from "./case.ts";
 
 const NOPS = { 2: { bits: 0x0001, length: 2 }, 4: { bits: 0x13, length: 4 } } as const;
 const isNop = ({ bits, length }: Instruction): boolean => bits === NOPS[length].bits;
+const ROUNDS = 40;
+
+/** Which of some cases differ, and how. */
+export type Ask<T> = (cases: readonly Case[]) => Promise<readonly (T | undefined)[]>;
+
+type Step = (of: Case) => Case;
 
 /** The case with part of it gone: an instruction is a nop, so that branches still meet what they met. */
-function* without(it: Case): Generator<(of: Case) => Case> {
+function* without(it: Case): Generator<Step> {
   for (const [i, each] of it.code.entries()) {
     if (isNop(each)) continue;
     yield (of) => ({ ...of, code: of.code.map((old, n) => n === i ? NOPS[old.length] : old) });
   }
   // Not PMP: to have no entry means something else, which QEMU does not always see.
   for (const [name] of it.csrs?.filter(([name]) => !name.startsWith("pmp")) ?? []) {
-    yield (of) => ({
-      ...of,
-      csrs: of.csrs?.filter((csr) => csr[0] !== name),
-    });
+    yield (of) => ({ ...of, csrs: of.csrs?.filter((csr) => csr[0] !== name) });
   }
   for (const store of it.stores ?? []) yield (of) => ({ ...of, stores: of.stores?.filter((each) => each !== store) });
 }
 
-/** The code after the last instruction that matters, gone. */
-function trimmed(it: Case): Case {
-  const last = it.code.findLastIndex((each) => !isNop(each));
-  return { ...it, code: it.code.slice(0, last + 1) };
+/** The code without what does nothing: behind the last instruction that matters, or anywhere. */
+function* shorter(it: Case): Generator<Case> {
+  yield { ...it, code: it.code.filter((each) => !isNop(each)) };
+  yield { ...it, code: it.code.slice(0, it.code.findLastIndex((each) => !isNop(each)) + 1) };
 }
 
-/** Minimises a case for two peers; gives the difference that is left. Each round asks each peer once or twice. */
-export async function minimise(found: Difference, ours: Peer, theirs: Peer): Promise<Difference> {
-  const ask = async (cases: readonly Case[]): Promise<(Difference | undefined)[]> => {
-    const answers: (Difference | undefined)[] = [];
-    for (const image of Image.of(cases)) {
-      try {
-        const [a, b] = [await ours(image), await theirs(image)];
-        answers.push(...image.cases.map((placed) => difference(placed, a, b)));
-      } catch {
-        answers.push(...image.cases.map(() => undefined)); // what does not end is no smaller case
-      }
-    }
-    return answers;
+/** Minimises a case, which differs in that way; gives the difference that is left. A round asks twice. */
+export async function minimise<T>(it: Case, found: T, ask: Ask<T>): Promise<T> {
+  const first = async (cases: readonly Case[]): Promise<boolean> => {
+    const answers = await ask(cases);
+    const i = answers.findIndex((answer) => answer !== undefined);
+    if (i >= 0) [it, found] = [cases[i], answers[i]!];
+    return i >= 0;
   };
-  let best = found;
-  for (let round = 0; round < 12; round++) {
-    const steps = [...without(best.placed.case)];
-    const answers = await ask(steps.map((step) => step(best.placed.case)));
-    const useful = steps.filter((_, i) => answers[i]);
-    if (!useful.length) break;
-    // All at once, or halves of that: what one step needs another may take away.
+  // Large parts first, then smaller ones.
+  let size = Infinity;
+  for (let round = 0; round < ROUNDS && size > 0; round++) {
+    const steps = [...without(it)];
+    size = Math.min(size, Math.ceil(steps.length / 2));
+    const parts: Step[] = [];
+    for (let i = 0; i < steps.length; i += size) {
+      const part = steps.slice(i, i + size);
+      parts.push((of) => part.reduce((of, step) => step(of), of));
+    }
+    const answers = await ask(parts.map((part) => part(it)));
+    const useful = parts.filter((_, i) => answers[i] !== undefined);
+    // All at once, or halves of that: what one part needs another may take away.
     const attempts: Case[] = [];
     for (let count = useful.length; count >= 1; count = Math.floor(count / 2)) {
-      attempts.push(useful.slice(0, count).reduce((of, step) => step(of), best.placed.case));
+      attempts.push(useful.slice(0, count).reduce((of, part) => part(of), it));
     }
-    best = (await ask(attempts)).find((each) => each) ?? best;
+    if (!await first(attempts)) size = Math.floor(size / 2);
   }
-  return (await ask([trimmed(best.placed.case)]))[0] ?? best;
+  await first([...shorter(it)]);
+  return found;
 }

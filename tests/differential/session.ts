@@ -2,7 +2,7 @@
 
 import { Random } from "./body.ts";
 import { type Case, describe, Image } from "./case.ts";
-import { differences } from "./compare.ts";
+import { askPeers, differences } from "./compare.ts";
 import type { Exception } from "./exceptions.ts";
 import { csrFields, csrSweep, csrValues, SWEEP } from "./families/csrs.ts";
 import { borders, canonical, MATRIX, permissions, protection } from "./families/pages.ts";
@@ -10,7 +10,7 @@ import { traps, waits, words } from "./families/traps.ts";
 import { floats, integers, type Made, memory, program } from "./families/user.ts";
 import { type Peer, qemuPeer, runHere, Steps, Unfinished, type Way } from "./machines.ts";
 import { minimise } from "./minimise.ts";
-import { programDifferences } from "./programs.ts";
+import { askPrograms, programDifferences } from "./programs.ts";
 import type { QemuCpu } from "./qemu_cpu.ts";
 import type { Trace } from "./trace.ts";
 
@@ -137,8 +137,9 @@ class Session {
     const first = seed + number * PROGRAMS;
     const programs = Array.from({ length: PROGRAMS }, (_, i) => program(first + i, { may: has }));
     await this.#count(programs);
-    for await (const [it, found] of programDifferences(programs, cpu, way, undefined, made)) {
-      this.#report(`${found}\n${describe(Image.of([it])[0].cases[0])}`);
+    for await (const found of programDifferences(programs, cpu, way, undefined, made)) {
+      const [it, how] = await minimise(found[0], found, askPrograms(cpu, way, MINIMISING_SECONDS));
+      this.#report(`${how}, ${way}\n${describe(Image.of([it])[0].cases[0])}`);
     }
     const seconds = ((performance.now() - started) / 1000).toFixed(1);
     const share = made ? `, ${percent(made)} of users' steps by compiled code` : "";
@@ -153,15 +154,13 @@ class Session {
     await this.#count(cases);
     const used = (exception: Exception) => this.#exceptions.set(exception, (this.#exceptions.get(exception) ?? 0) + 1);
     const ours: Peer = (image) => runHere(image, way, undefined, made);
+    const ask = askPeers((image) => runHere(image, way, MINIMISING_SECONDS), qemuPeer(cpu, MINIMISING_SECONDS));
     for await (const found of differences(cases, ours, qemuPeer(cpu), used)) {
-      if (found instanceof Unfinished) {
-        this.#report(`${found.message}\n${way}`);
+      const least = found.placed ? await minimise(found.placed.case, found, ask) : found;
+      if (least instanceof Unfinished) {
+        this.#report(`${least.message}\n${way}`);
       } else {
-        const { placed, item, ours, theirs } = await minimise(
-          found,
-          (image) => runHere(image, way, MINIMISING_SECONDS),
-          qemuPeer(cpu, MINIMISING_SECONDS),
-        );
+        const { placed, item, ours, theirs } = least;
         this.#report(`${item} is 0x${ours.toString(16)} ${way}, by QEMU 0x${theirs.toString(16)}\n${describe(placed)}`);
       }
       if (this.options.stopAtDifference) return;

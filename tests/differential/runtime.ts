@@ -286,6 +286,7 @@ done:   ld      s5, ${field("record")}(s11)
         ${SAVED.concat(0).map((i) => `fsd f${i}, ${8 * (RECORD.f + i)}(s5)`).join("; ")}
         csrw    satp, zero
         csrw    pmpcfg0, zero           # an entry that matches a part of an access denies it to M-mode, too
+        csrw    pmpcfg2, zero
 
         addi    t2, s5, ${8 * RECORD.data}
         ${COPY}

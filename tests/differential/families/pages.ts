@@ -234,6 +234,9 @@ export function canonical(seed: number): Case {
   };
 }
 
+const PLAIN = ["lb", "lhu", "lw", "ld", "sb", "sh", "sw", "sd", "flw", "fld", "fsw", "fsd", "ld", "sd"];
+const ATOMIC = ["amoadd.w", "amoadd.d", "lr.w", "lr.d"];
+
 /** PMP: regions of all kinds over the data, the code fetched there and (where there are some) the page tables. */
 export function protection(seed: number): Case {
   const random = new Random(seed);
@@ -245,49 +248,41 @@ export function protection(seed: number): Case {
   for (let i = 0; i < 3; i++) tables.map(first + BigInt(i * PAGE), entry(AT.data + i * PAGE, flags), 0);
   const leafTable = tables.writes.at(-1)![0];
 
+  // All entries but the last one, which allows everything; some are off.
   const csrs: [string, bigint][] = [];
-  let cfg = 0n;
+  let cfg = 0x1fn << 120n;
   let last = BigInt(AT.data) >> 2n;
-  for (let i = 0; i < 8; i++) {
-    const kind = i === 0 ? random.pick([0, 2, 3]) : random.below(4);
+  for (let i = 0; i < 15; i++) {
+    const kind = random.chance(2) ? 0 : i === 0 ? random.pick([2, 3]) : 1 + random.below(3);
     const span = 3 * PAGE / 4;
     let address = BigInt(AT.data) / 4n + BigInt(random.chance(2) ? PAGE / 4 - 3 + random.below(6) : random.below(span));
     if (kind === 3) address = address & -8n | BigInt(random.pick([0, 1, 3, 7]));
     if (kind === 3 && random.chance(3)) address = BigInt(AT.data) / 4n + 511n + BigInt(random.below(3) * 1024);
     if (translated && kind === 3 && random.chance(4)) address = BigInt(leafTable - leafTable % PAGE) / 4n + 511n;
-    if (kind === 1 && address < last) [address] = [last];
+    if (kind === 1 && address < last) address = last;
     last = address;
     csrs.push([`pmpaddr${i}`, address]);
     cfg |= BigInt(kind << 3 | random.pick([0, 1, 3, 4, 5, 7])) << BigInt(8 * i);
   }
-  csrs.push(["pmpcfg0", cfg]);
+  const borders = csrs.map(([, address]) => Number((address << 2n) - BigInt(AT.data)));
+  csrs.push(["pmpcfg0", BigInt.asUintN(64, cfg)], ["pmpcfg2", cfg >> 64n]);
   if (translated) csrs.push(["satp", tables.satp()]);
   csrs.push(["medeleg", random.pick([0n, 0xb1ffn])]);
 
   const x = Array.from({ length: 32 }, () => random.bits(64));
   const window = translated ? first : BigInt(AT.data);
   const code: Instruction[] = [];
+  const push = (access: Instruction) => {
+    if (mode === MODE.M) code.push(instruction("csrrw", { rs1: 15, csr: 0x300 }));
+    code.push(access);
+  };
   for (let at = 16; at < 28; at++) {
-    const border = Number((csrs[random.below(8)][1] << 2n) - BigInt(AT.data)); // of a region, as often as not
+    const border = random.pick(borders); // of a region, as often as not
     const near = border >= 0 && border < 2 * PAGE - 24 && random.chance(2);
     const offset = near ? Math.max(0, border - 8 + random.below(16)) : random.below(2 * PAGE - 8);
     x[at] = window + BigInt(offset);
     const rd = 5 + at % 8;
-    const name = random.pick([
-      "lb",
-      "lhu",
-      "lw",
-      "ld",
-      "sb",
-      "sh",
-      "sw",
-      "sd",
-      "amoadd.w",
-      "amoadd.d",
-      "jalr",
-      "ld",
-      "sd",
-    ]);
+    const name = random.pick([...PLAIN, ...ATOMIC, "jalr"]);
     if (name === "jalr") {
       x[at] = window + BigInt(2 * PAGE + 4 * random.below(1024));
       code.push(instruction("jalr", { rd: 1, rs1: at }));
@@ -295,14 +290,15 @@ export function protection(seed: number): Case {
     }
     // Aligned: what is not may be made in pieces, and each judged by itself.
     x[at] &= name.endsWith("d") ? -8n : name.endsWith("w") ? -4n : /^.h/.test(name) ? -2n : -1n;
-    if (mode === MODE.M) code.push(instruction("csrrw", { rs1: 15, csr: 0x300 }));
-    code.push(
-      name[0] === "s" ? instruction(name, { rs1: at, rs2: rd }) : instruction(name, {
-        rd,
-        rs1: at,
-        ...name[0] === "a" ? { rs2: rd } : {},
-      }),
-    );
+    const float = name[0] === "f";
+    const operand = name.replace(/^f/, "")[0] === "s" ? { [float ? "fs2" : "rs2"]: rd } : { [float ? "fd" : "rd"]: rd };
+    push(instruction(name, { rs1: at, ...operand, ...name.startsWith("amo") ? { rs2: rd } : {} }));
+    if (!name.startsWith("lr.")) continue;
+    const size = name.at(-1);
+    push(instruction(`sc.${size}`, { rd: 13, rs1: at, rs2: rd }));
+    // Without a reservation QEMU does not fault: the store shows where a fault is right.
+    push(instruction(`s${size}`, { rs1: at, rs2: rd }));
+    code.push(instruction("addi", { rd: 13 }));
   }
   x[15] = STATUS.FS | (random.chance(2) ? STATUS.MPRV : 0n) | BigInt(random.pick([0, 1, 3]) << 11);
   return {
@@ -314,5 +310,6 @@ export function protection(seed: number): Case {
     writes: translated ? tables.writes : [],
     x,
     code,
+    traps: 32,
   };
 }

@@ -90,8 +90,8 @@ class KvmEngine implements Engine {
   /** Eventfds that a reset has left without a register. */
   #spare: number[] = [];
   #vm: Vm;
-  /** When the vCPUs stopped last: the state that is saved is that of then. */
-  #clocks!: Clocks;
+  /** As the state was saved with them, until the vCPUs run again: they go on, but the state is to stay the same. */
+  #clocks: Clocks | undefined;
   readonly #msrs: readonly number[];
   #kicked = false;
   #woken = Promise.withResolvers<void>();
@@ -152,6 +152,7 @@ class KvmEngine implements Engine {
 
   run(_instructions: number, nanos: Nanos = Infinity): Exit | Promise<Exit> {
     this.#kicked = false;
+    this.#clocks = undefined;
     this.#waiting.asleep = false;
     const started = now();
     for (const vcpu of this.#vcpus) vcpu.go();
@@ -284,7 +285,6 @@ class KvmEngine implements Engine {
     }
     // Notifications that the guest made before it stopped are not to be lost.
     this.#notified();
-    this.#clocks = readClocks(this.#libc, this.#stateful);
     await this.#waiting.settle();
   }
 
@@ -339,6 +339,7 @@ class KvmEngine implements Engine {
       this.#vm.connectInterrupt(gsi, fd, this.#resampled);
     }
     this.#raised.clear();
+    this.#clocks = undefined;
     this.#spare = this.#notifications.map(({ fd }) => fd).reverse();
     this.#notifications = [];
     for (const fd of this.#spare) this.#libc.takeSignal(fd);
@@ -347,7 +348,6 @@ class KvmEngine implements Engine {
 
   #attach(): void {
     this.#vcpus.forEach((vcpu, id) => vcpu.attach(this.#vm, this.#leaves[id]));
-    this.#clocks = readClocks(this.#libc, this.#stateful);
   }
 
   get #stateful(): Stateful {
@@ -355,6 +355,7 @@ class KvmEngine implements Engine {
   }
 
   save(): Plain {
+    this.#clocks ??= readClocks(this.#libc, this.#stateful);
     return saveState(this.#libc, this.#stateful, this.#clocks);
   }
 

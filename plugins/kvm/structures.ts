@@ -233,6 +233,11 @@ export const kvm_run = layout({
   },
 });
 
+/** Where the fields of a structure lie, by name: for a view that is read at every exit. */
+export function offsetsOf<L extends Layout>({ fields }: L): { readonly [F in keyof L["fields"]]: number } {
+  return Object.fromEntries(Object.entries(fields).map(([name, [offset]]) => [name, offset])) as never;
+}
+
 /** All of them, by name: for a test against the header. */
 export const STRUCTURES = {
   kvm_userspace_memory_region,

@@ -6,11 +6,11 @@ import { type Leaf, setLeaves } from "./cpuid.ts";
 import { bufferAt, type Libc } from "./libc.ts";
 import { COMMAND, Mailbox, STATE } from "./mailbox.ts";
 import { type Mode, MODES, Registers } from "./registers.ts";
-import { kvm_mp_state, kvm_run, Struct } from "./structures.ts";
+import { kvm_mp_state, kvm_run, offsetsOf, Struct } from "./structures.ts";
 import type { WorkerStart } from "./vcpu_worker.ts";
 import type { Vm } from "./vm.ts";
 
-const IMMEDIATE_EXIT = kvm_run.fields.immediate_exit[0];
+const { immediate_exit: IMMEDIATE_EXIT } = offsetsOf(kvm_run);
 
 /** A vCPU's own files in one VM; a reset makes them anew. */
 interface Files {

@@ -5,7 +5,7 @@ import { fixUp } from "./fixups.ts";
 import { bufferAt, ERRNO, Libc } from "./libc.ts";
 import { COMMAND, commandOf, Mailbox, STATE, Watch } from "./mailbox.ts";
 import { Registers } from "./registers.ts";
-import { kvm_run, Struct } from "./structures.ts";
+import { kvm_run, offsetsOf, Struct } from "./structures.ts";
 import type { HostRam } from "./vm.ts";
 
 /** What the machine's thread tells a Worker at the start. */
@@ -26,19 +26,7 @@ export interface WorkerStart {
   readonly looks: number;
 }
 
-/** Where the fields lie that an exit reads: a view by offsets costs least. */
-const [IMMEDIATE_EXIT] = kvm_run.fields.immediate_exit;
-const [EXIT_REASON] = kvm_run.fields.exit_reason;
-const [IO_DIRECTION] = kvm_run.fields.io_direction;
-const [IO_SIZE] = kvm_run.fields.io_size;
-const [IO_PORT] = kvm_run.fields.io_port;
-const [IO_COUNT] = kvm_run.fields.io_count;
-const [IO_DATA_OFFSET] = kvm_run.fields.io_data_offset;
-const [MMIO_ADDRESS] = kvm_run.fields.mmio_phys_addr;
-const [MMIO_DATA] = kvm_run.fields.mmio_data;
-const [MMIO_LENGTH] = kvm_run.fields.mmio_len;
-const [MMIO_IS_WRITE] = kvm_run.fields.mmio_is_write;
-const [SYSTEM_EVENT_TYPE] = kvm_run.fields.system_event_type;
+const AT = offsetsOf(kvm_run);
 
 /** Drives a vCPU until it is told to end. */
 class Runner {
@@ -100,7 +88,7 @@ class Runner {
   /** Lets KVM finish the access that was answered, and runs nothing else. */
   #finish(): void {
     while (this.#owed) {
-      this.#run.setUint8(IMMEDIATE_EXIT, 1);
+      this.#run.setUint8(AT.immediate_exit, 1);
       this.#step();
     }
   }
@@ -111,11 +99,11 @@ class Runner {
     this.#mailbox.countExit();
     if (result < 0) {
       const { errno } = this.#libc;
-      this.#run.setUint8(IMMEDIATE_EXIT, 0);
+      this.#run.setUint8(AT.immediate_exit, 0);
       if (errno !== ERRNO.EINTR && errno !== ERRNO.EAGAIN) this.#stuck(STATE.FAULT, errno);
       return;
     }
-    switch (this.#run.getUint32(EXIT_REASON, true)) {
+    switch (this.#run.getUint32(AT.exit_reason, true)) {
       case EXIT.IO:
         return this.#port();
       case EXIT.MMIO:
@@ -125,7 +113,7 @@ class Runner {
       case EXIT.SHUTDOWN:
         return this.#stuck(STATE.RESET);
       case EXIT.SYSTEM_EVENT: {
-        const type = this.#run.getUint32(SYSTEM_EVENT_TYPE, true);
+        const type = this.#run.getUint32(AT.system_event_type, true);
         if (type === SYSTEM_EVENT.SHUTDOWN) return this.#stuck(STATE.OFF);
         return this.#stuck(type === SYSTEM_EVENT.RESET ? STATE.RESET : STATE.FAULT);
       }
@@ -137,11 +125,11 @@ class Runner {
   /** An instruction of a port: one access, or as many as it repeats. */
   #port(): void {
     const run = this.#run;
-    const write = run.getUint8(IO_DIRECTION) === IO_OUT;
-    const size = run.getUint8(IO_SIZE) as 1 | 2 | 4;
-    const at = this.#start.ports + run.getUint16(IO_PORT, true);
-    const count = run.getUint32(IO_COUNT, true);
-    const data = Number(run.getBigUint64(IO_DATA_OFFSET, true));
+    const write = run.getUint8(AT.io_direction) === IO_OUT;
+    const size = run.getUint8(AT.io_size) as 1 | 2 | 4;
+    const at = this.#start.ports + run.getUint16(AT.io_port, true);
+    const count = run.getUint32(AT.io_count, true);
+    const data = Number(run.getBigUint64(AT.io_data_offset, true));
     for (let i = 0; i < count; i++) {
       if (write) this.#access(true, at, size, load(run, data + i * size, size));
       else store(run, data + i * size, size, this.#access(false, at, size, 0));
@@ -152,18 +140,18 @@ class Runner {
   /** A register in memory. Eight bytes are two accesses of four, the low half first; other odd lengths none. */
   #register(): void {
     const run = this.#run;
-    const write = run.getUint8(MMIO_IS_WRITE) === 1;
-    const length = run.getUint32(MMIO_LENGTH, true);
-    const at = run.getUint32(MMIO_ADDRESS, true) + run.getUint32(MMIO_ADDRESS + 4, true) * 2 ** 32;
+    const write = run.getUint8(AT.mmio_is_write) === 1;
+    const length = run.getUint32(AT.mmio_len, true);
+    const at = run.getUint32(AT.mmio_phys_addr, true) + run.getUint32(AT.mmio_phys_addr + 4, true) * 2 ** 32;
     const width = length === 8 ? 4 : length;
     this.#owed = true;
     if (width !== 1 && width !== 2 && width !== 4) {
-      for (let i = 0; i < length && !write; i++) run.setUint8(MMIO_DATA + i, 0xff);
+      for (let i = 0; i < length && !write; i++) run.setUint8(AT.mmio_data + i, 0xff);
       return;
     }
     for (let i = 0; i < length; i += width) {
-      if (write) this.#access(true, at + i, width, load(run, MMIO_DATA + i, width));
-      else store(run, MMIO_DATA + i, width, this.#access(false, at + i, width, 0));
+      if (write) this.#access(true, at + i, width, load(run, AT.mmio_data + i, width));
+      else store(run, AT.mmio_data + i, width, this.#access(false, at + i, width, 0));
     }
   }
 

@@ -86,23 +86,37 @@ const INTERRUPTS = `
   mov al, ${0xff & ~(1 << IRQ)}
   out 0x21, al
   xor ecx, ecx`;
-/** The recorder's interrupt comes in so many milliseconds. */
-const raise = (milliseconds: number): string => `
-    mov dx, ${PORT + REG.RAISE}
+/** The interrupt of the recorder at a port comes in so many milliseconds. */
+const raise = (milliseconds: number, port: number = PORT): string => `
+    mov dx, ${port + REG.RAISE}
     mov al, ${milliseconds}
     out dx, al`;
-const HANDLER = `
-  handler:
-  push ax
-  push dx
-  mov dx, ${PORT + REG.LOWER}
-  out dx, al
-  inc ecx
-  mov al, 0x20
-  out 0x20, al
-  pop dx
-  pop ax
-  iret`;
+/** Waits for so many interrupts, tells how many there were, and ends. */
+const busyUntil = (interrupts: number): string => `
+    sti
+    busy: cmp cl, ${interrupts}
+    jb busy
+    mov dx, ${PORT}
+    mov al, cl
+    out dx, al
+    ${OFF}`;
+/** Lowers the line of the recorder at a port. */
+const lower = (port: number): string => `
+    mov dx, ${port + REG.LOWER}
+    out dx, al`;
+/** Counts an interrupt, and does something about its cause. */
+const handler = (work: string): string => `
+    handler:
+    push ax
+    push dx
+    inc ecx
+    ${work}
+    mov al, 0x20
+    out 0x20, al
+    pop dx
+    pop ax
+    iret`;
+const HANDLER = handler(lower(PORT));
 
 test("an interrupt ends HLT", async () => {
   await using guest = await rig(
@@ -132,61 +146,21 @@ test("a line that stays up interrupts again", async () => {
     "real",
     `${INTERRUPTS}
     ${raise(0)}
-    sti
-    busy: cmp cl, 3
-    jb busy
-    mov dx, ${PORT}
-    mov al, cl
-    out dx, al
-    ${OFF}
-    handler:
-    push ax
-    push dx
-    inc ecx
-    cmp cl, 3
-    jb leave
-    mov dx, ${PORT + REG.LOWER}
-    out dx, al
-    leave: mov al, 0x20
-    out 0x20, al
-    pop dx
-    pop ax
-    iret`,
+    ${busyUntil(3)}
+    ${handler(`cmp cl, 3\njb leave\n${lower(PORT)}\nleave:`)}`,
   );
   assertEquals((await guest.run()).at(-1), "w1 0 3");
 });
 
 test("two devices share an input: one that rises while the other is up is not lost", async () => {
   const second = PORT + 0x100;
+  const firstTime = `${raise(0, second)}\n${lower(PORT)}\njmp leave`;
   await using guest = await rig(
     "real",
     `${INTERRUPTS}
     ${raise(0)}
-    sti
-    busy: cmp cl, 2
-    jb busy
-    mov dx, ${PORT}
-    mov al, cl
-    out dx, al
-    ${OFF}
-    handler:
-    push ax
-    push dx
-    inc ecx
-    cmp cl, 1
-    jne other
-    mov dx, ${second + REG.RAISE}
-    xor al, al
-    out dx, al
-    mov dx, ${PORT + REG.LOWER}
-    jmp leave
-    other: mov dx, ${second + REG.LOWER}
-    leave: out dx, al
-    mov al, 0x20
-    out 0x20, al
-    pop dx
-    pop ax
-    iret`,
+    ${busyUntil(2)}
+    ${handler(`cmp cl, 1\njne other\n${firstTime}\nother: ${lower(second)}\nleave:`)}`,
     { devices: [{ use: "recorder", name: "other", at: PORTS + second, irq: IRQ }] },
   );
   assertEquals((await guest.run()).at(-1), "w1 0 2");
@@ -197,13 +171,7 @@ test("an interrupt breaks into busy code", async () => {
     "real",
     `${INTERRUPTS}
     ${raise(5)}
-    sti
-    busy: test ecx, ecx
-    jz busy
-    mov dx, ${PORT}
-    mov al, cl
-    out dx, al
-    ${OFF}
+    ${busyUntil(1)}
     ${HANDLER}`,
   );
   assertEquals((await guest.run()).slice(-2), [`w1 ${REG.LOWER.toString(16)} 5`, "w1 0 1"]);

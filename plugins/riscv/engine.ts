@@ -250,9 +250,10 @@ class RiscvEngine implements Engine {
   }
 
   #nextHart(): void {
-    // A reservation does not outlive the turn: others may store now.
-    this.#memory.i32[this.harts[this.#current].base + SLOT.reservation >> 2] = 0;
-    this.harts[this.#current].yielded = false;
+    const hart = this.harts[this.#current];
+    // A reservation does not outlive the turn if others may store now.
+    if (this.harts.length > 1) this.#memory.i32[hart.base + SLOT.reservation >> 2] = 0;
+    hart.yielded = false;
     this.#current = (this.#current + 1) % this.harts.length;
     this.#slice = SLICE;
   }

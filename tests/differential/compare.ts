@@ -83,6 +83,9 @@ export async function* differences(
   }
 }
 
+/** Whether the case came to its end on both machines. */
+export const ended = (found: Difference | Unfinished): boolean => !(found instanceof Unfinished);
+
 /** Asks two machines which of some cases differ. */
 export function askPeers(ours: Peer, theirs: Peer): Ask<Difference | Unfinished> {
   return async (cases) => {

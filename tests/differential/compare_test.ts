@@ -45,6 +45,6 @@ Deno.test({
     const user = (it: Case): Case => ({ ...it, mode: 0 });
     const cases = [made(1, add(1)), made(2, { bits: encode("jal"), length: 4 }), made(3, add(3))].map(user);
     const found = await Array.fromAsync(programDifferences(cases, qemu!.cpu, "interpreted", 2));
-    assertEquals(found.map(([{ seed }, how]) => [seed, how]), [[2, "QEMU does not come to the end in time"]]);
+    assertEquals(found.map(({ program, how }) => [program.seed, how]), [[2, "QEMU does not come to the end in time"]]);
   },
 });

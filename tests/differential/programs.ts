@@ -196,43 +196,52 @@ function programsHere(cases: readonly Case[], way: Way): { left: Uint8Array<Arra
   return { left: rig.ram.slice(records - AT.ram, records - AT.ram + bytes), steps: stepsOf(hart).less(before) };
 }
 
-/** Runs programs here and on QEMU, and gives those that differ, and how: also by not coming to their end. */
+/** A program that differs. */
+export interface ProgramDifference {
+  readonly program: Case;
+  /** Whether it came to its end here and on QEMU. */
+  readonly ended: boolean;
+  readonly how: string;
+}
+
+/** Runs programs here and on QEMU, and gives those that differ: also by not coming to their end. */
 export async function* programDifferences(
   cases: readonly Case[],
   cpu: string,
   way: Way,
   seconds = LIMIT_SECONDS,
   made?: Steps,
-): AsyncGenerator<[of: Case, how: string]> {
+): AsyncGenerator<ProgramDifference> {
   try {
     const theirs = await programsOnQemu(cases, cpu, seconds);
     const { left: ours, steps } = programsHere(cases, way);
     // What is not the programs', they make without code, too.
     made?.add(steps.less(programsHere(cases.map((each) => ({ ...each, code: [] })), way).steps));
     for (const [i, each] of cases.entries()) {
-      const found = programDifference(i, ours, theirs);
-      if (found) yield [each, found];
+      const how = programDifference(i, ours, theirs);
+      if (how) yield { program: each, ended: true, how };
     }
   } catch (error) {
     if (!(error instanceof Stuck)) throw error;
-    if (cases.length === 1) return yield [cases[0], error.message];
-    const alone: [Case, string][] = [];
+    const stuck = (how: string) => ({ program: cases[0], ended: false, how });
+    if (cases.length === 1) return yield stuck(error.message);
+    const alone: ProgramDifference[] = [];
     for (const each of cases) {
       const limit = Math.min(seconds, ALONE_SECONDS);
       alone.push(...await Array.fromAsync(programDifferences([each], cpu, way, limit)));
     }
     if (!alone.length) {
-      alone.push([cases[0], `${error.message}: of ${cases.length} programs from this one on, of none alone`]);
+      alone.push(stuck(`${error.message}: of ${cases.length} programs from this one on, of none alone`));
     }
     yield* alone;
   }
 }
 
 /** Asks our engine and QEMU which of some programs differ. */
-export function askPrograms(cpu: string, way: Way, seconds: number): Ask<[of: Case, how: string]> {
+export function askPrograms(cpu: string, way: Way, seconds: number): Ask<ProgramDifference> {
   return async (cases) => {
     const all = await Array.fromAsync(programDifferences(cases, cpu, way, seconds));
-    return cases.map((it) => all.find(([of]) => of === it));
+    return cases.map((it) => all.find(({ program }) => program === it));
   };
 }
 

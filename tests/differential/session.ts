@@ -2,7 +2,7 @@
 
 import { Random } from "./body.ts";
 import { type Case, describe, Image } from "./case.ts";
-import { askPeers, differences } from "./compare.ts";
+import { askPeers, differences, ended } from "./compare.ts";
 import type { Exception } from "./exceptions.ts";
 import { csrFields, csrSweep, csrValues, SWEEP } from "./families/csrs.ts";
 import { borders, canonical, MATRIX, permissions, protection } from "./families/pages.ts";
@@ -138,8 +138,9 @@ class Session {
     const programs = Array.from({ length: PROGRAMS }, (_, i) => program(first + i, { may: has }));
     await this.#count(programs);
     for await (const found of programDifferences(programs, cpu, way, undefined, made)) {
-      const [it, how] = await minimise(found[0], found, askPrograms(cpu, way, MINIMISING_SECONDS));
-      this.#report(`${how}, ${way}\n${describe(Image.of([it])[0].cases[0])}`);
+      const ask = askPrograms(cpu, way, MINIMISING_SECONDS);
+      const least = await minimise(found.program, found, ask, ({ ended }) => ended);
+      this.#report(`${least.how}, ${way}\n${describe(Image.of([least.program])[0].cases[0])}`);
     }
     const seconds = ((performance.now() - started) / 1000).toFixed(1);
     const share = made ? `, ${percent(made)} of users' steps by compiled code` : "";
@@ -156,7 +157,7 @@ class Session {
     const ours: Peer = (image) => runHere(image, way, undefined, made);
     const ask = askPeers((image) => runHere(image, way, MINIMISING_SECONDS), qemuPeer(cpu, MINIMISING_SECONDS));
     for await (const found of differences(cases, ours, qemuPeer(cpu), used)) {
-      const least = found.placed ? await minimise(found.placed.case, found, ask) : found;
+      const least = found.placed ? await minimise(found.placed.case, found, ask, ended) : found;
       if (least instanceof Unfinished) {
         this.#report(`${least.message}\n${way}`);
       } else {

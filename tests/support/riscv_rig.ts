@@ -4,7 +4,7 @@ import { Alarms } from "../../core/clock.ts";
 import type { Bytes, Clock, Engine, EngineBus, Plain, Width } from "../../core/plugin.ts";
 import { INSTRUCTIONS } from "../../plugins/riscv/instructions.ts";
 import { putFields } from "../../plugins/riscv/encoding.ts";
-import riscv, { SLICE } from "../../plugins/riscv/engine.ts";
+import riscv from "../../plugins/riscv/engine.ts";
 import { RiscvHart } from "../../plugins/riscv/hart.ts";
 import { EngineMemory } from "../../plugins/riscv/memory.ts";
 import { SLOT } from "../../plugins/riscv/layout.ts";
@@ -203,13 +203,12 @@ export class EngineRig extends Rig {
   }
 }
 
-/** The oracle, taking turns as the engine does. */
+/** The oracle. */
 export class OracleRig extends Rig {
   readonly hart: RiscvHart;
   readonly oracle: Oracle;
   /** What was executed last. */
   last: ReturnType<Oracle["step"]>;
-  #slice = SLICE;
   #kicked = false;
 
   constructor({ ramSize = 2 ** 20, firmware }: RigOptions = {}) {
@@ -233,16 +232,10 @@ export class OracleRig extends Rig {
         return made;
       }
       this.last = this.oracle.step();
-      if (--this.#slice === 0 || !hart.hasWork || hart.yielded) this.#endTurn();
+      hart.yielded = false; // to nobody
       if (this.#kicked) return made + 1;
     }
     return steps;
-  }
-
-  #endTurn(): void {
-    this.hart.yielded = false;
-    this.memory.i32[this.hart.base + SLOT.reservation >> 2] = 0;
-    this.#slice = SLICE;
   }
 
   protected kick(): void {

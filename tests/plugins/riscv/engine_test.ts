@@ -180,7 +180,7 @@ Deno.test("harts take turns of equal length, pause ends one early, and a stopped
   assertEquals(polite.engine.harts.map((hart) => hart.get("a0")), [2n, BigInt(SLICE)]);
 });
 
-Deno.test("a reservation does not outlive a hart's turn", () => {
+Deno.test("a reservation does not outlive a hart's turn, after which others may store", () => {
   const rig = machine(
     `li s0, ${DATA}; lr.w a0, (s0); pause; sc.w a1, a0, (s0); lr.w a0, (s0); nop; sc.w a2, a0, (s0); wfi`,
     "wfi",
@@ -188,6 +188,13 @@ Deno.test("a reservation does not outlive a hart's turn", () => {
   rig.hart.set("a2", 5n);
   rig.engine.run(100);
   assertEquals([rig.hart.get("a1"), rig.hart.get("a2")], [1n, 0n]);
+});
+
+Deno.test("an only hart's reservation outlives its turns", () => {
+  const rig = machine(`li s0, ${DATA}; lr.w a0, (s0); pause; li t0, ${SLICE}; wait: addi t0, t0, -1; bnez t0, wait
+    li a1, 7; sc.w a1, a0, (s0); wfi`);
+  rig.engine.run(3 * SLICE);
+  assertEquals([rig.hart.get("t0"), rig.hart.get("a1")], [0n, 0n]);
 });
 
 Deno.test("the state of several harts does not hang on the size of runs", () => {

@@ -26,7 +26,7 @@ import { SCHEMES } from "./mmu.ts";
 import { SlowMemory } from "./slow_paths.ts";
 import { NOWHERE } from "./wasm_runtime.ts";
 
-/** Steps a hart makes before the next one has its turn. */
+/** Steps a hart makes before the next one has its turn; an only one has no turns, each of which would leave its loops. */
 export const SLICE = 10_000;
 /** Entries and turns of loops that make compiled code worth optimizing, if not said otherwise: so many thresholds. */
 const OPTIMIZE = 250;
@@ -131,7 +131,7 @@ class RiscvEngine implements Engine {
     while (left > 0) {
       const hart = this.harts[this.#current];
       const works = hart.hasWork;
-      if (works) left -= this.#turn(hart, Math.min(left, this.#slice));
+      if (works) left -= this.#turn(hart, this.#takesTurns ? Math.min(left, this.#slice) : left);
       idle = works ? 0 : idle + 1;
       if (this.#slice === 0 || !hart.hasWork || hart.yielded) this.#nextHart();
       // Once around: as if nobody had been asked.
@@ -245,14 +245,18 @@ class RiscvEngine implements Engine {
     const made = hart.end();
     this.#running = false;
     this.#retired += made;
-    this.#slice -= made;
+    if (this.#takesTurns) this.#slice -= made;
     return made;
+  }
+
+  get #takesTurns(): boolean {
+    return this.harts.length > 1;
   }
 
   #nextHart(): void {
     const hart = this.harts[this.#current];
     // A reservation does not outlive the turn if others may store now.
-    if (this.harts.length > 1) this.#memory.i32[hart.base + SLOT.reservation >> 2] = 0;
+    if (this.#takesTurns) this.#memory.i32[hart.base + SLOT.reservation >> 2] = 0;
     hart.yielded = false;
     this.#current = (this.#current + 1) % this.harts.length;
     this.#slice = SLICE;

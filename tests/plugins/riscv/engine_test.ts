@@ -190,7 +190,7 @@ Deno.test("a reservation does not outlive a hart's turn, after which others may 
   assertEquals([rig.hart.get("a1"), rig.hart.get("a2")], [1n, 0n]);
 });
 
-Deno.test("an only hart's reservation outlives its turns", () => {
+Deno.test("an only hart keeps its reservation, whatever it pauses and however many steps it makes", () => {
   const rig = machine(`li s0, ${DATA}; lr.w a0, (s0); pause; li t0, ${SLICE}; wait: addi t0, t0, -1; bnez t0, wait
     li a1, 7; sc.w a1, a0, (s0); wfi`);
   rig.engine.run(3 * SLICE);

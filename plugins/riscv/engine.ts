@@ -27,7 +27,7 @@ import { SlowMemory } from "./slow_paths.ts";
 import { NOWHERE } from "./wasm_runtime.ts";
 
 /** Steps a hart makes before the next one has its turn; an only one has no turns, each of which would leave its loops. */
-export const SLICE = 10_000;
+export const SLICE = 50_000;
 /** Entries and turns of loops that make compiled code worth optimizing, if not said otherwise: so many thresholds. */
 const OPTIMIZE = 250;
 /** What the count of them holds. */

@@ -5,14 +5,14 @@ import type { CodeCache } from "../code.ts";
 import { INSTRUCTIONS } from "../instructions.ts";
 import { PAGE_BYTES } from "../layout.ts";
 import type { EngineMemory } from "../memory.ts";
-import { FP_OPS } from "../softfloat.ts";
+import { FP_OPS, type FpOp } from "../softfloat.ts";
 import type { Callee } from "../wasm/function.ts";
 import { ModuleBuilder } from "../wasm/module.ts";
 import { TYPE } from "../wasm/types.ts";
 import { INTEGER_HELPERS } from "../wasm_values.ts";
 import { addRunTo, REGION_SIGNATURE } from "../wasm_runtime.ts";
 import { RegionCompiler, type RegionImports } from "./compiler.ts";
-import { PageReader, type Region } from "./region.ts";
+import { type Block, PageReader, type Region } from "./region.ts";
 import { type ResidentOptions, Residents } from "./residents.ts";
 
 /** How much is compiled, and when. */
@@ -120,7 +120,8 @@ export class Jit {
     this.#residents.makeRoom(work.length);
     const indices = this.#residents.admit(work);
     const module = new ModuleBuilder({ pages: this.memory.pages, shared: this.memory.shared, table: true });
-    const imports = importAll(module, this.options);
+    const floats = work.some(({ region }) => [...region.values()].some(usesFloat));
+    const imports = importAll(module, this.options, floats ? FP_OPS : []);
     const { params, results } = REGION_SIGNATURE;
     const functions = work.map((_, i) => module.function([...params], [...results], `r${i}`));
     work.forEach(({ page, region, optimized }, i) => {
@@ -200,14 +201,16 @@ export class Jit {
   }
 }
 
+const usesFloat = ({ instructions }: Block): boolean => instructions.some(({ row }) => row.float);
+
 /** Imports what regions share with the interpreter, and adds what each module has of its own. */
-function importAll(module: ModuleBuilder, { only, fused }: JitOptions): RegionImports {
+function importAll(module: ModuleBuilder, { only, fused }: JitOptions, floats: readonly FpOp[]): RegionImports {
   const { i32, i64 } = TYPE;
   const table = <K extends string>(names: readonly K[], make: (name: K) => Callee) =>
     Object.fromEntries(names.map((name) => [name, make(name)])) as Record<K, Callee>;
   const imports = {
     integers: table(INTEGER_HELPERS, (name) => module.import(name, [i64, i64], [i64])),
-    floats: table(FP_OPS, (name) => module.import(name, [i32, i32, i64, i64, i64], [i64])),
+    floats: table(floats, (name) => module.import(name, [i32, i32, i64, i64, i64], [i64])),
   };
   const translate = {
     [ACCESS.load]: module.import("translateLoad", [i32, i64, i32], [i32]),

@@ -91,11 +91,9 @@ export class PageReader {
     const distance = (offset: number) => Math.abs(offset - head);
     const near = entries.filter((offset) => distance(offset) <= SWITCH_REACH)
       .sort((a, b) => distance(a) - distance(b)).slice(0, MAX_TARGETS);
-    const decoded = this.#flood(code, head, reached, near);
+    const { decoded, ends } = this.#flood(code, head, reached, near);
     const leaders = new Set([head]);
-    for (const [offset, instruction] of decoded) {
-      for (const next of successors(this.#end(instruction, offset, near))) leaders.add(next);
-    }
+    for (const end of ends.values()) successors(end).forEach((next) => leaders.add(next));
     const region = new Map<number, Block>();
     for (const leader of [head, ...[...leaders].sort((a, b) => a - b)]) {
       if (!decoded.has(leader) || region.has(leader)) continue;
@@ -105,7 +103,7 @@ export class PageReader {
       do {
         const instruction: Decoded = decoded.get(offset)!;
         instructions.push(instruction);
-        end = this.#end(instruction, offset, near);
+        end = ends.get(offset);
         offset += instruction.length;
       } while (!end && decoded.has(offset) && !leaders.has(offset));
       region.set(leader, { offset: leader, instructions, end: end ?? { kind: "goto", next: offset } });
@@ -113,29 +111,34 @@ export class PageReader {
     return region;
   }
 
+  /** Decodes what is reached from the head, and how blocks end there: by offset. */
   #flood(
     code: DataView,
     head: number,
     reached: (offset: number) => boolean,
     near: readonly number[],
-  ): Map<number, Decoded> {
+  ): { decoded: Map<number, Decoded>; ends: Map<number, BlockEnd> } {
     const decoded = new Map<number, Decoded>();
+    const ends = new Map<number, BlockEnd>();
     const work = [head];
     for (let start = work.shift(); start !== undefined; start = work.shift()) {
       let offset = start;
       while (offset >= 0 && offset < PAGE_BYTES && !decoded.has(offset) && reached(offset)) {
-        if (decoded.size === MAX_INSTRUCTIONS) return decoded;
+        if (decoded.size === MAX_INSTRUCTIONS) return { decoded, ends };
         const instruction = this.#decode(code, offset);
         if (!instruction || this.#isInterpreted(instruction)) break;
         decoded.set(offset, instruction);
         const end = this.#end(instruction, offset, near);
-        if (end?.kind === "branch") work.push(end.taken);
-        else if (end?.kind === "goto" || end?.kind === "switch") work.push(...successors(end));
-        if (end?.kind === "goto" || end?.kind === "switch" || end?.kind === "indirect") break;
+        if (end) ends.set(offset, end);
         offset += instruction.length;
+        if (end?.kind === "branch") work.push(end.taken);
+        else if (end && end.kind !== "call") {
+          work.push(...successors(end));
+          break;
+        }
       }
     }
-    return decoded;
+    return { decoded, ends };
   }
 
   #decode(code: DataView, offset: number): Decoded | undefined {

@@ -112,13 +112,9 @@ class Interpreter extends WasmHart implements Vocabulary<I64, I32> {
   readonly #until: Local<typeof TYPE.i64>;
   readonly #depth: Local<typeof TYPE.i32>;
   readonly #budget: Local<typeof TYPE.i32>;
-  readonly #context: Local<typeof TYPE.i64>;
   /** The entry's bits, and their low half. */
   readonly #bits: Local<typeof TYPE.i64>;
   readonly #low: Local<typeof TYPE.i32>;
-  /** Whether `bits` is to be executed again, and the budget meanwhile. */
-  readonly #replay: Local<typeof TYPE.i32>;
-  readonly #aside: Local<typeof TYPE.i32>;
   #goto: Label = 0;
   #next: Label = 0;
   #length = 4;
@@ -139,11 +135,8 @@ class Interpreter extends WasmHart implements Vocabulary<I64, I32> {
     this.#page = f.local(TYPE.i64);
     this.#pc = f.local(TYPE.i64);
     this.#budget = f.local(TYPE.i32);
-    this.#context = f.local(TYPE.i64);
     this.#bits = f.local(TYPE.i64);
     this.#low = f.local(TYPE.i32);
-    this.#replay = f.local(TYPE.i32);
-    this.#aside = f.local(TYPE.i32);
   }
 
   build(handlers: Handlers): void {
@@ -156,12 +149,12 @@ class Interpreter extends WasmHart implements Vocabulary<I64, I32> {
     this.#next = f.openLoop();
     // The one test of each step: are there steps left? A replay shows none, so as to cost nothing else.
     f.if(f.unlikely(f.i32.eqz(f.get(this.#budget))), () => {
-      f.if(f.i32.eqz(f.get(this.#replay)), () => {
+      f.if(f.i32.eqz(this.#slot32(SLOT.replay)), () => {
         this.#flush();
         f.return(f.const32(STATUS.leave));
       });
-      f.set(this.#replay, f.const32(0));
-      f.set(this.#budget, f.get(this.#aside));
+      f.store("i32", this.hart, f.const32(0), SLOT.replay);
+      f.set(this.#budget, this.#slot32(SLOT.aside));
     }, () => {
       f.set(this.#budget, f.i32.sub(f.get(this.#budget), f.const32(1)));
       f.set(this.#bits, f.load64(f.get(this.#entry)));
@@ -279,7 +272,6 @@ class Interpreter extends WasmHart implements Vocabulary<I64, I32> {
     const state = [this.hart, f.get(this.#budget), f.get(this.#depth), this.pc];
     const [left, to] = f.callMany(this.functions.runTo, ...state, f.get(this.#until));
     f.set(this.#pc, to as I64);
-    f.set(this.#context, this.#slot64(SLOT.dataContext));
     const before = f.keep(f.get(this.#budget));
     // What is left, or its complement.
     f.set(this.#budget, f.i32.xor(left as I32, f.i32.shrS(left as I32, f.const32(31))));
@@ -297,8 +289,8 @@ class Interpreter extends WasmHart implements Vocabulary<I64, I32> {
   #execute(bits: I64): void {
     const { f } = this;
     f.set(this.#bits, bits);
-    f.set(this.#replay, f.const32(1));
-    f.set(this.#aside, f.get(this.#budget));
+    f.store("i32", this.hart, f.const32(1), SLOT.replay);
+    f.store("i32", this.hart, f.get(this.#budget), SLOT.aside);
     f.set(this.#budget, f.const32(0));
     f.br(this.#next);
   }
@@ -333,7 +325,6 @@ class Interpreter extends WasmHart implements Vocabulary<I64, I32> {
 
   #reload(): void {
     this.f.set(this.#budget, this.#slot32(SLOT.budget));
-    this.f.set(this.#context, this.#slot64(SLOT.dataContext));
   }
 
   /** Goes on where a slow path's status says; falls through if it is done. */
@@ -358,7 +349,7 @@ class Interpreter extends WasmHart implements Vocabulary<I64, I32> {
     const done = f.openBlock();
     const tooHard = f.openBlock();
     if (aligned) f.brIf(f.i32.eqz(isAligned(f, address, size)), tooHard);
-    const { hit, host } = lookUp(f, this.hart, f.get(this.#context), { address, size, tag });
+    const { hit, host } = lookUp(f, this.hart, { address, size, tag });
     const at = f.temporary(TYPE.i32);
     f.if(f.likely(hit()), () => f.set(at, host()), () => {
       const { translateLoad, translateStore } = this.functions;
@@ -504,10 +495,10 @@ class Interpreter extends WasmHart implements Vocabulary<I64, I32> {
       case "fence.i": // the code cache follows every store already
         return;
       case "ecall":
-        f.if(f.call<typeof TYPE.i32>(enterSupervisor, this.hart, this.pc), () => this.#enterOther());
+        f.if(f.call<typeof TYPE.i32>(enterSupervisor, this.hart, this.pc), () => this.#resume());
         break;
       case "sret":
-        f.if(f.call<typeof TYPE.i32>(leaveSupervisor, this.hart), () => this.#enterOther());
+        f.if(f.call<typeof TYPE.i32>(leaveSupervisor, this.hart), () => this.#resume());
         break;
       case "sfence.vma":
         f.if(f.i32.shrU(f.get(this.#low), f.const32(23)), () => {
@@ -529,12 +520,6 @@ class Interpreter extends WasmHart implements Vocabulary<I64, I32> {
     const done = f.call<typeof TYPE.i32>(this.functions.accessCsr, this.hart, number, given, operand);
     f.if(f.i32.eqz(done), () => this.#system(call));
     this.setRd(this.#slot64(SLOT.result));
-  }
-
-  /** Goes on in the mode that the hart is in now. */
-  #enterOther(): void {
-    this.f.set(this.#context, this.#slot64(SLOT.dataContext));
-    this.#resume();
   }
 
   get fs1(): I64 {

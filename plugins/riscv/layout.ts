@@ -67,6 +67,9 @@ export const SLOT = {
   compiledRuns: 0x398,
   /** Counts what may put other code at an address: writes of satp, fences (i32). */
   mappings: 0x3a0,
+  /** Whether the interpreter is to execute an entry that stands elsewhere, and the budget meanwhile (i32 each). */
+  replay: 0x3a4,
+  aside: 0x3a8,
   /** A bit for each superpage that may be in the TLB, by a hash. */
   superpages: 0x800,
   tlb: 0x1000,

@@ -99,17 +99,16 @@ export interface LookUp {
   readonly tag: typeof TLB.read | typeof TLB.write;
 }
 
-/** The TLB's entry for an access, and whether it serves it in a context; the host address, if it does. */
+/** The TLB's entry for an access, and whether it serves it; the host address, if it does. */
 export function lookUp(
   f: FunctionBuilder,
   hart: I32,
-  context: I64,
   { address, size, tag }: LookUp,
 ): { entry: I32; hit: () => I32; host: () => I32 } {
   const entry = f.keep(tableEntry(f, hart, address, TLB));
   // The page of the last byte: an access that leaves its page misses.
   const last = size > 1 ? f.i64.add(address, f.const64(size - 1)) : address;
-  const wanted = f.i64.or(f.i64.and(last, f.const64(-PAGE_BYTES)), context);
+  const wanted = f.i64.or(f.i64.and(last, f.const64(-PAGE_BYTES)), f.load64(hart, SLOT.dataContext));
   return {
     entry,
     hit: () => f.i64.eq(f.load64(entry, SLOT.tlb + tag), wanted),

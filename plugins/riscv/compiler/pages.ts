@@ -98,7 +98,7 @@ export class RegionPages {
       };
       if (this.inPlace) {
         const tag = access === ACCESS.load ? TLB.read : TLB.write;
-        const { entry, hit } = lookUp(f, this.hart(), this.#context, { address, size, tag });
+        const { entry, hit } = lookUp(f, this.hart(), { address, size, tag });
         f.if(f.likely(hit()), () => f.set(addend, f.load32(entry, SLOT.tlb + TLB.addend)), translate);
       } else {
         translate();
@@ -111,7 +111,7 @@ export class RegionPages {
   #stackHost({ address, size, access, aligned }: RegionAccess): () => I32 {
     const { f, hart } = this;
     const host = f.temporary(TYPE.i32);
-    const tag = f.i64.or(f.i64.and(address, f.const64(-PAGE_BYTES)), this.#context);
+    const tag = f.i64.or(f.i64.and(address, f.const64(-PAGE_BYTES)), f.load64(hart(), SLOT.dataContext));
     f.set(host, f.i32.add(f.i32.wrap(address), f.load32(hart(), SLOT.stackAddend)));
     const other = f.i64.ne(tag, f.load64(hart(), SLOT.stackTag));
     // A misaligned access is looked up each time; its low bits must not meet those of the context.
@@ -128,9 +128,5 @@ export class RegionPages {
   #refuseMisaligned(address: I64, size: number): void {
     const { f } = this;
     f.if(f.unlikely(f.i32.eqz(isAligned(f, address, size))), this.giveBack);
-  }
-
-  get #context(): I64 {
-    return this.f.load64(this.hart(), SLOT.dataContext);
   }
 }

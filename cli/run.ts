@@ -4,7 +4,7 @@ import { createHypervisor, createMachine, type DeviceDescription, type MachineDe
 import { why } from "../plugins/host/why.ts";
 import { CONFIG_OPTION, describe, MACHINE_OPTIONS, type Sources } from "./describe.ts";
 import { Stop } from "./errors.ts";
-import { findImage } from "./images.ts";
+import { findImage } from "./images/store.ts";
 import { noOperands, numberOf, type Option, optionRows, parseOptions } from "./options.ts";
 import { columns, type Help, helpPage } from "./text.ts";
 

@@ -2,7 +2,8 @@
 
 import { fromFileUrl } from "@std/path";
 import { report } from "./errors.ts";
-import { findImage, type GuestImage, NoMirrorError, pullImage } from "./images.ts";
+import { NoMirrorError } from "./images/errors.ts";
+import { findImage, type GuestImage } from "./images/store.ts";
 import { runCommand } from "./run.ts";
 
 const IMAGE = "debian-13";
@@ -12,7 +13,7 @@ const MEMORY = "512M";
 async function start(args: readonly string[]): Promise<number> {
   let image: GuestImage;
   try {
-    image = await findImage(IMAGE) ?? await pullImage(IMAGE);
+    image = await findImage(IMAGE) ?? await (await import("./images.ts")).pullImage(IMAGE);
   } catch (error) {
     if (!(error instanceof NoMirrorError)) throw error;
     return await withoutImage();

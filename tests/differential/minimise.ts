@@ -34,10 +34,10 @@ function* shorter(it: Case): Generator<Case> {
  * Minimises a case, which differs in that way; gives the difference that is left, which is of the same kind: a case that
  * ends otherwise does not become one that does not end. A round asks twice.
  */
-export async function minimise<T>(it: Case, found: T, all: Ask<T>, kindOf: (difference: T) => unknown): Promise<T> {
+export async function minimise<T>(it: Case, found: T, askAll: Ask<T>, kindOf: (difference: T) => unknown): Promise<T> {
   const kind = kindOf(found);
   const ask: Ask<T> = async (cases) =>
-    (await all(cases)).map((answer) => answer !== undefined && kindOf(answer) === kind ? answer : undefined);
+    (await askAll(cases)).map((answer) => answer !== undefined && kindOf(answer) === kind ? answer : undefined);
   const first = async (cases: readonly Case[]): Promise<boolean> => {
     const answers = await ask(cases);
     const i = answers.findIndex((answer) => answer !== undefined);

@@ -120,7 +120,7 @@ export class Jit {
     this.#residents.makeRoom(work.length);
     const indices = this.#residents.admit(work);
     const module = new ModuleBuilder({ pages: this.memory.pages, shared: this.memory.shared, table: true });
-    const floats = work.some(({ region }) => [...region.values()].some(usesFloat));
+    const floats = work.some(({ region }) => [...region.values()].some(computesFloats));
     const imports = importAll(module, this.options, floats ? FP_OPS : []);
     const { params, results } = REGION_SIGNATURE;
     const functions = work.map((_, i) => module.function([...params], [...results], `r${i}`));
@@ -201,7 +201,8 @@ export class Jit {
   }
 }
 
-const usesFloat = ({ instructions }: Block): boolean => instructions.some(({ row }) => row.float);
+/** Whether a block may call a function of floating point. */
+const computesFloats = ({ instructions }: Block): boolean => instructions.some(({ row }) => row.float);
 
 /** Imports what regions share with the interpreter, and adds what each module has of its own. */
 function importAll(module: ModuleBuilder, { only, fused }: JitOptions, floats: readonly FpOp[]): RegionImports {

@@ -11,7 +11,7 @@ import type { AccessSize, SystemCall, Vocabulary } from "./vocabulary.ts";
 import type { Callee, FunctionBuilder, Label } from "./wasm/function.ts";
 import { type Environment, ModuleBuilder } from "./wasm/module.ts";
 import { type I32, type I64, type Local, TYPE } from "./wasm/types.ts";
-import { isAligned, lookUp, type SlowAccess, WasmHart } from "./wasm_hart.ts";
+import { isAligned, isNoHost, lookUp, type SlowAccess, WasmHart } from "./wasm_hart.ts";
 import { addMmu, type MmuFunctions, type RamPlace } from "./wasm_mmu.ts";
 import { addSystem, CSR_HOW, type SystemFunctions } from "./wasm_system.ts";
 import { addInterpretTo, addRunTo, entryOf, fetchLookUp } from "./wasm_runtime.ts";
@@ -342,10 +342,11 @@ class Interpreter extends WasmHart implements Vocabulary<I64, I32> {
     size: AccessSize,
     tag: typeof TLB.read | typeof TLB.write,
     aligned: boolean,
-    direct: (host: () => I32) => void,
+    direct: (host: () => I32, offset: number) => void,
     { path, operand, more = [], result }: SlowAccess,
   ): void {
     const { f } = this;
+    address = f.keep(address);
     const done = f.openBlock();
     const tooHard = f.openBlock();
     if (aligned) f.brIf(f.i32.eqz(isAligned(f, address, size)), tooHard);
@@ -355,9 +356,9 @@ class Interpreter extends WasmHart implements Vocabulary<I64, I32> {
       const { translateLoad, translateStore } = this.functions;
       const translate = tag === TLB.read ? translateLoad : translateStore;
       f.set(at, f.call<typeof TYPE.i32>(translate, this.hart, address, f.const32(size)));
-      f.brIf(f.unlikely(f.i32.eqz(f.get(at))), tooHard);
+      f.brIf(f.unlikely(isNoHost(f, f.get(at))), tooHard);
     });
-    direct(() => f.get(at));
+    direct(() => f.get(at), 0);
     f.br(done);
     f.close();
     if (operand !== undefined) f.store("i64", this.hart, operand, SLOT.operands);

@@ -22,39 +22,40 @@ export abstract class WasmHart extends WasmValues {
   }
 
   /**
-   * Emits an access of `size` bytes at `address`, which is held: `direct` where the TLB's tag serves it (and the
-   * address is aligned, where `aligned` asks for it), else `slow`, or whatever the generator does instead.
+   * Emits an access of `size` bytes at `address`: `direct`, given a host address and an offset to it, where the TLB's
+   * tag serves it (and the address is aligned, where `aligned` asks for it), else `slow`, or whatever the generator does
+   * instead.
    */
   protected abstract access(
     address: I64,
     size: AccessSize,
     tag: typeof TLB.read | typeof TLB.write,
     aligned: boolean,
-    direct: (host: () => I32) => void,
+    direct: (host: () => I32, offset: number) => void,
     slow: SlowAccess,
   ): void;
 
   load(size: AccessSize, signed: boolean, address: I64): I64 {
     const { f } = this;
     const value = f.temporary(TYPE.i64);
-    this.access(f.keep(address), size, TLB.read, false, (host) => {
+    this.access(address, size, TLB.read, false, (host, offset) => {
       const how = size === 8 ? "i64" : `i64_${size * 8 as 8 | 16 | 32}${signed ? "s" : "u"}` as const;
-      f.set(value, f.load64(host(), 0, how));
+      f.set(value, f.load64(host(), offset, how));
     }, { path: "load", more: [Number(signed)], result: value });
     return f.get(value);
   }
 
   store(size: AccessSize, address: I64, value: I64): void {
     const { f } = this;
-    this.access(f.keep(address), size, TLB.write, false, (host) => {
-      f.store(size === 8 ? "i64" : `i64_${size * 8 as 8 | 16 | 32}`, host(), value);
+    this.access(address, size, TLB.write, false, (host, offset) => {
+      f.store(size === 8 ? "i64" : `i64_${size * 8 as 8 | 16 | 32}`, host(), value, offset);
     }, { path: "store", operand: value });
   }
 
   loadReserved(size: 4 | 8, address: I64): I64 {
     const { f } = this;
     const value = f.temporary(TYPE.i64);
-    this.access(f.keep(address), size, TLB.read, true, (host) => {
+    this.access(address, size, TLB.read, true, (host) => {
       const at = f.keep(host());
       f.set(value, f.load64(at, 0, size === 8 ? "i64" : "i64_32s"));
       f.store("i32", this.hart, at, SLOT.reservation);
@@ -65,7 +66,7 @@ export abstract class WasmHart extends WasmValues {
   storeConditional(size: 4 | 8, address: I64, value: I64): I64 {
     const { f } = this;
     const failed = f.temporary(TYPE.i64);
-    this.access(f.keep(address), size, TLB.write, true, (host) => {
+    this.access(address, size, TLB.write, true, (host) => {
       const at = f.keep(host());
       f.set(failed, f.const64(1));
       f.if(f.i32.eq(at, f.load32(this.hart, SLOT.reservation)), () => {
@@ -81,7 +82,7 @@ export abstract class WasmHart extends WasmValues {
     const { f } = this;
     const by = f.keep(size === 4 ? this.sext32(operand) : operand);
     const old = f.temporary(TYPE.i64);
-    this.access(f.keep(address), size, TLB.write, true, (host) => {
+    this.access(address, size, TLB.write, true, (host) => {
       const at = f.keep(host());
       f.set(old, f.load64(at, 0, size === 8 ? "i64" : "i64_32s"));
       f.store(size === 8 ? "i64" : "i64_32", at, amoResult(this, fn, f.get(old), by));
@@ -114,6 +115,14 @@ export function lookUp(
     hit: () => f.i64.eq(f.load64(entry, SLOT.tlb + tag), wanted),
     host: () => f.i32.add(f.i32.wrap(address), f.load32(entry, SLOT.tlb + TLB.addend)),
   };
+}
+
+/** What a translation gives in place of a host address: where a page is left, and for all else that is not direct. */
+export const NO_HOST = { indirect: 0, leavesPage: 1 } as const;
+
+/** Whether it is one of these. */
+export function isNoHost(f: FunctionBuilder, host: I32): I32 {
+  return f.i32.leU(host, f.const32(NO_HOST.leavesPage));
 }
 
 /** Whether an address is a multiple of a size. */

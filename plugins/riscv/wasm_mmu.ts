@@ -7,7 +7,7 @@ import { PTE } from "./mmu.ts";
 import type { Callee, FunctionBuilder } from "./wasm/function.ts";
 import type { ModuleBuilder } from "./wasm/module.ts";
 import { type I32, type I64, TYPE } from "./wasm/types.ts";
-import { hartBlock, tableEntry } from "./wasm_hart.ts";
+import { hartBlock, isNoHost, NO_HOST, tableEntry } from "./wasm_hart.ts";
 
 /** Where RAM is, and what is known of its pages: see memory.ts. */
 export interface RamPlace {
@@ -26,7 +26,7 @@ export interface MmuOptions {
 
 /** The functions for TLB misses. Whatever they do not do is left to mmu.ts: faults, A and D bits, devices, PMP. */
 export interface MmuFunctions {
-  /** (hart, address, size) → the host address for a load, or 0 if it can not be made directly. */
+  /** (hart, address, bytes) → the host address for loads of them, or one of {@linkcode NO_HOST}. */
   readonly translateLoad: Callee;
   /** The same for a store, or a read-modify-write. */
   readonly translateStore: Callee;
@@ -139,13 +139,14 @@ function addTranslate(
   const hart = hartBlock(f, 0, only);
   const address = f.get(f.param<typeof TYPE.i64>(1));
   const size = f.get(f.param<typeof TYPE.i32>(2));
-  const giveUpIf = (condition: I32) => f.if(condition, () => f.return(f.const32(0)));
+  const giveUpIf = (condition: I32) => f.if(condition, () => f.return(f.const32(NO_HOST.indirect)));
   const tag = SLOT.tlb + (access === ACCESS.load ? TLB.read : TLB.write);
 
   const entry = f.keep(tableEntry(f, hart, address, TLB));
   const page = f.keep(f.i64.and(address, f.const64(-PAGE_BYTES)));
   const last = f.i64.add(address, f.i64.extendUnsigned(f.i32.sub(size, f.const32(1))));
-  giveUpIf(f.i64.ne(f.i64.and(last, f.const64(-PAGE_BYTES)), page));
+  const leaves = f.i64.ne(f.i64.and(last, f.const64(-PAGE_BYTES)), page);
+  f.if(leaves, () => f.return(f.const32(NO_HOST.leavesPage)));
   const found = f.keep(f.load64(entry, tag));
   const host = () => f.i32.add(f.i32.wrap(address), f.load32(entry, SLOT.tlb + TLB.addend));
   const wanted = f.keep(f.i64.or(page, f.load64(hart, SLOT.dataContext)));
@@ -201,7 +202,7 @@ function addTranslateStack(module: ModuleBuilder, load: Callee, store: Callee, {
   const size = f.get(f.param<typeof TYPE.i32>(2));
   const stores = f.get(f.param<typeof TYPE.i32>(3));
   const host = f.call<typeof TYPE.i32>(store, hart, address, size);
-  f.if(host, () => {
+  f.if(f.i32.eqz(isNoHost(f, host)), () => {
     const entry = f.keep(tableEntry(f, hart, address, TLB));
     const tag = f.keep(f.i64.or(f.i64.and(address, f.const64(-PAGE_BYTES)), f.load64(hart, SLOT.dataContext)));
     // Not the users' pages that SUM opens: they have a tag of their own.
@@ -211,7 +212,7 @@ function addTranslateStack(module: ModuleBuilder, load: Callee, store: Callee, {
     });
     f.return(host);
   });
-  f.if(stores, () => f.return(f.const32(0)));
+  f.if(stores, () => f.return(host));
   f.return(f.call(load, hart, address, size));
   f.unreachable();
   return callee;

@@ -1,37 +1,46 @@
 // The compiler: a region of hot code as one WebAssembly function, written by the instruction rows.
 
-import { ACCESS } from "../cause.ts";
 import type { Decoded } from "../encoding.ts";
 import { INSTRUCTIONS } from "../instructions.ts";
-import { PAGE_BYTES, SLOT, TLB } from "../layout.ts";
+import { PAGE_BYTES, SLOT, type TLB } from "../layout.ts";
 import type { Fields } from "../rows/row.ts";
 import { CSR, SSTATUS_NUMBER } from "../csrs.ts";
 import type { FpOp } from "../softfloat.ts";
 import type { AccessSize, SystemCall, Vocabulary } from "../vocabulary.ts";
 import type { Callee, FunctionBuilder, Label } from "../wasm/function.ts";
 import { type F32, type F64, type I32, type I64, type Local, TYPE, type Value, type ValueType } from "../wasm/types.ts";
-import { WasmHart } from "../wasm_hart.ts";
+import { NO_HOST, WasmHart } from "../wasm_hart.ts";
 import { MAX_DEPTH } from "../wasm_runtime.ts";
 import { CSR_DONE, CSR_HOW, csrHow, type SystemFunctions } from "../wasm_system.ts";
 import type { IntegerHelpers } from "../wasm_values.ts";
+import { accessesOf, type BlockAccess } from "./accesses.ts";
 import { exponentLimit, HostFloat } from "./host_float.ts";
 import { RegionPages, type Translators } from "./pages.ts";
 import { RegionRegisters, RegisterUse } from "./registers.ts";
 import { type Block, type BlockEnd, isFloatCsr, type Region, successors } from "./region.ts";
 import { analyse, type Structure, writeStructured } from "./structure.ts";
 
-/** For code that is made quickly, and made again, with all optimizations, once it has been entered often. */
-export interface QuickCode {
+/** How a region is compiled. */
+export interface RegionOptions {
   /** The region's index in the table. */
   readonly index: number;
-  /** The address of its count of entries and turns of loops that it is good for. */
-  readonly turns: number;
+  /**
+   * The address of its count of entries and turns of loops that it is good for, if it is made quickly, and made again,
+   * with all optimizations, once it has been entered often.
+   */
+  readonly turns: number | undefined;
+  /** Whether accesses to what lies close together share a check. */
+  readonly grouped: boolean;
+  /** The function of the region that starts at an offset of the page, if it is in this module. */
+  readonly neighbour: (offset: number) => Callee | undefined;
 }
 
 /** Functions that regions call. */
 export interface RegionImports extends Translators {
   /** (index of the region, offset in the page) → nothing: tells that the code there is worth optimizing. */
   readonly optimize: Callee;
+  /** (index of the region) → nothing: tells that accesses that share a check lie in two pages. */
+  readonly straddle: Callee;
   /** See {@linkcode hartBlock}. */
   readonly only: number | undefined;
   readonly integers: IntegerHelpers;
@@ -57,6 +66,8 @@ export class RegionCompiler extends WasmHart implements Vocabulary<I64, I32> {
   /** The registers whose locals are good at the end of each block, as bits. */
   readonly #knownAfter: bigint[] = [];
   readonly #pages: RegionPages;
+  /** By block, and instruction. */
+  readonly #accesses: readonly (readonly (BlockAccess | undefined)[])[];
   /** Blocks that end with a call, and all blocks that control may come to behind it. */
   readonly #calls: { readonly call: number; readonly reaches: ReadonlySet<number> }[];
 
@@ -72,6 +83,8 @@ export class RegionCompiler extends WasmHart implements Vocabulary<I64, I32> {
   /** Instructions of the block that are not done, and the offset of the first of them. */
   readonly #where: Local<typeof TYPE.i32>;
   #giveBackExit: Label = 0;
+  /** What a translation gave in place of a host address, where that is why. */
+  readonly #none: Local<typeof TYPE.i32>;
 
   // The present instruction.
   #fields!: Fields;
@@ -91,18 +104,13 @@ export class RegionCompiler extends WasmHart implements Vocabulary<I64, I32> {
   readonly #hostFloat: HostFloat;
   /** How the present block ends. */
   #blockEnd: BlockEnd = { kind: "indirect" };
+  /** The instruction's access to memory. */
+  #access?: BlockAccess;
   /** Whether it is in a loop that calls nothing; the blocks that are. */
   #loops = false;
   readonly #tight: ReadonlySet<number>;
 
-  /** `neighbour` gives the function of the region that starts at an offset of the page, if it is in this module. */
-  constructor(
-    f: FunctionBuilder,
-    region: Region,
-    imports: RegionImports,
-    readonly neighbour: (offset: number) => Callee | undefined,
-    readonly quick: QuickCode | undefined,
-  ) {
+  constructor(f: FunctionBuilder, region: Region, imports: RegionImports, readonly options: RegionOptions) {
     super(f, imports.integers, imports.only);
     this.#imports = imports;
     this.#blocks = [...region.values()];
@@ -122,7 +130,12 @@ export class RegionCompiler extends WasmHart implements Vocabulary<I64, I32> {
     this.#stop = f.local(TYPE.i32);
     this.#where = f.local(TYPE.i32);
     this.#limit = f.local(TYPE.i32);
-    this.#pages = new RegionPages(f, () => this.hart, imports, !quick, () => this.#giveBack());
+    this.#none = f.local(TYPE.i32);
+    this.#pages = new RegionPages(f, () => this.hart, imports, options.turns === undefined, (none) => {
+      if (options.grouped && none !== undefined) f.set(this.#none, none);
+      this.#giveBack();
+    });
+    this.#accesses = this.#blocks.map(({ instructions }) => accessesOf(instructions, options.grouped));
     this.#hostFloat = new HostFloat(f, () => f.get(this.#limit), imports.fused);
   }
 
@@ -163,6 +176,10 @@ export class RegionCompiler extends WasmHart implements Vocabulary<I64, I32> {
     });
     f.unreachable();
     f.close();
+    if (this.options.grouped) {
+      const straddles = f.i32.eq(f.get(this.#none), f.const32(NO_HOST.leavesPage));
+      f.if(straddles, () => f.run(this.#imports.straddle, f.const32(this.options.index)));
+    }
     const where = () => f.get(this.#where);
     f.set(this.#budget, f.i32.add(f.get(this.#budget), f.i32.shrU(where(), f.const32(16))));
     f.set(this.#pc, f.i64.add(f.get(this.#page), f.i64.extendUnsigned(f.i32.and(where(), f.const32(0xffff)))));
@@ -181,11 +198,11 @@ export class RegionCompiler extends WasmHart implements Vocabulary<I64, I32> {
     const use = new RegisterUse();
     this.#blocks.forEach(({ instructions }, node) => {
       const loops = this.#tight.has(node);
+      for (const access of this.#accesses[node]) if (access) this.#pages.expect(access, loops);
       for (const { row, index, fields } of instructions) {
         const encoding = INSTRUCTIONS.encodings[index];
         float ||= row.float === true || encoding.fields.has("csr") && isFloatCsr(fields.csr);
         this.#rounds ||= encoding.fields.has("rm");
-        this.#pages.expect(index, fields.rs1, loops);
         use.count(encoding.fields, fields, loops);
       }
     });
@@ -253,24 +270,27 @@ export class RegionCompiler extends WasmHart implements Vocabulary<I64, I32> {
     this.#left = block.instructions.length;
     this.#addBudget(-this.#left);
     this.#offset = block.offset;
-    for (const instruction of block.instructions) {
+    this.#pages.begin();
+    for (const [i, instruction] of block.instructions.entries()) {
       if (this.#condition === undefined) f.release();
+      this.#access = this.#accesses[node][i];
       this.#instruction(instruction);
       this.#offset += instruction.length;
       this.#left--;
     }
+    this.#registers.flush();
     this.#knownAfter[node] = this.#registers.known;
   }
 
   /** In quick code: notes an entry or a turn of a loop, and the one that makes it worth optimizing. */
   #countTurn(offset: number): void {
-    if (!this.quick) return;
+    if (this.options.turns === undefined) return;
     const { f } = this;
-    const turns = f.const32(this.quick.turns);
+    const turns = f.const32(this.options.turns);
     const left = f.keep(f.i32.sub(f.load32(turns, 0), f.const32(1)));
     f.store("i32", turns, left, 0);
     f.if(f.unlikely(f.i32.eqz(left)), () => {
-      f.run(this.#imports.optimize, f.const32(this.quick!.index), f.const32(offset));
+      f.run(this.#imports.optimize, f.const32(this.options.index), f.const32(offset));
     });
   }
 
@@ -278,6 +298,7 @@ export class RegionCompiler extends WasmHart implements Vocabulary<I64, I32> {
     this.#fields = fields;
     this.#has = INSTRUCTIONS.encodings[index].fields;
     this.#length = length;
+    if (row.float) this.#registers.flush();
     row.run(this);
   }
 
@@ -329,18 +350,15 @@ export class RegionCompiler extends WasmHart implements Vocabulary<I64, I32> {
     const back = f.keep(this.#at(next));
     this.#registers.spill();
     const state = (depth: I32) => [this.hart, f.get(this.#budget), depth, f.get(this.#pc)];
-    const take = ([left, pc]: Value[]) => {
-      f.set(this.#budget, left as I32);
-      f.set(this.#pc, pc as I64);
-    };
+    const to = [this.#budget, this.#pc];
     const missed = () => f.i32.or(f.i32.ltS(f.get(this.#budget), f.const32(0)), f.i64.ne(f.get(this.#pc), back));
     const leaveIf = (condition: I32) =>
       f.if(f.unlikely(condition), () => f.return(f.get(this.#budget), f.get(this.#pc)));
-    const runTo = () => take(f.callMany(this.#imports.runTo, ...state(f.get(this.#depth)), back));
-    const neighbour = target === undefined ? undefined : this.neighbour(target);
+    const runTo = () => f.callInto(to, this.#imports.runTo, ...state(f.get(this.#depth)), back);
+    const neighbour = target === undefined ? undefined : this.options.neighbour(target);
     if (neighbour) {
       leaveIf(f.i32.geU(f.get(this.#depth), f.const32(MAX_DEPTH)));
-      take(f.callMany(neighbour, ...state(f.i32.add(f.get(this.#depth), f.const32(1)))));
+      f.callInto(to, neighbour, ...state(f.i32.add(f.get(this.#depth), f.const32(1))));
       f.if(f.unlikely(missed()), () => {
         f.if(f.i32.geS(f.get(this.#budget), f.const32(0)), runTo);
         leaveIf(missed());
@@ -390,14 +408,15 @@ export class RegionCompiler extends WasmHart implements Vocabulary<I64, I32> {
   // ------------------------------------------------------------ the vocabulary
 
   protected access(
-    address: I64,
-    size: AccessSize,
-    tag: typeof TLB.read | typeof TLB.write,
+    _address: I64,
+    _size: AccessSize,
+    _tag: typeof TLB.read | typeof TLB.write,
     aligned: boolean,
-    direct: (host: () => I32) => void,
+    direct: (host: () => I32, offset: number) => void,
   ): void {
-    const access = tag === TLB.read ? ACCESS.load : ACCESS.store;
-    direct(this.#pages.host({ base: this.#fields.rs1, loops: this.#loops, address, size, access, aligned }));
+    const access = this.#access!;
+    if (access.leads) this.#registers.flush();
+    direct(...this.#pages.host({ access, loops: this.#loops, base: () => this.rs1, aligned }));
   }
 
   get rs1(): I64 {
@@ -427,6 +446,7 @@ export class RegionCompiler extends WasmHart implements Vocabulary<I64, I32> {
   }
 
   jump(target: I64): void {
+    this.#registers.flush();
     if (this.#blockEnd.kind === "switch" || this.#comesBack(this.#blockEnd)) this.f.set(this.#pc, target);
     else this.#leave(target);
   }
@@ -434,6 +454,7 @@ export class RegionCompiler extends WasmHart implements Vocabulary<I64, I32> {
   /** What there is a quick way for; all else is the interpreter's. */
   system(call: SystemCall): void {
     const { enterSupervisor, leaveSupervisor } = this.#imports.system;
+    this.#registers.flush();
     if (call === "fence.i") return; // the code cache follows every store already
     if (call === "ecall") return this.#switchMode(enterSupervisor, this.hart, this.pc);
     if (call === "sret") return this.#switchMode(leaveSupervisor, this.hart);
@@ -458,6 +479,7 @@ export class RegionCompiler extends WasmHart implements Vocabulary<I64, I32> {
     const done = f.call<typeof TYPE.i32>(this.#imports.system.accessCsr, this.hart, f.const32(csr), how, operand);
     f.if(f.unlikely(f.i32.eqz(done)), () => this.#giveBack());
     this.setRd(f.load64(this.hart, SLOT.result));
+    this.#registers.flush();
     if (csr !== SSTATUS_NUMBER || csrHow(call, rs1) === CSR_HOW.read) return;
     f.if(f.i32.and(done, f.const32(CSR_DONE.pages)), () => this.#pages.forget());
     this.#floatDirty = false;

@@ -13,7 +13,7 @@ import { INTEGER_HELPERS } from "../wasm_values.ts";
 import { addRunTo, REGION_SIGNATURE } from "../wasm_runtime.ts";
 import { RegionCompiler, type RegionImports } from "./compiler.ts";
 import { type Block, PageReader, type Region } from "./region.ts";
-import { type ResidentOptions, Residents } from "./residents.ts";
+import { type RegionHead, type ResidentOptions, Residents } from "./residents.ts";
 
 /** How much is compiled, and when. */
 export interface JitOptions extends ResidentOptions {
@@ -29,15 +29,12 @@ const PATIENCE = 64;
 /** How often a region with jump tables is compiled, as more of what they lead to becomes hot. */
 const MAX_TIMES = 32;
 
-/** An entry to be compiled. */
-interface Candidate {
-  readonly entry: number;
-  readonly page: number;
-  /** Whether it is worth the best code; else it is to have some soon. */
-  readonly optimized: boolean;
-}
+/** In so many runs, a region may find accesses that share a check in two pages for so many thresholds. */
+const WINDOW = 64;
+const STRADDLES = 4;
+
 /** A candidate, with what is to be compiled. */
-interface Found extends Candidate {
+interface Found extends RegionHead {
   readonly region: Region;
 }
 
@@ -53,11 +50,15 @@ export class Jit {
   readonly #residents: Residents;
   readonly #reader = new PageReader(INSTRUCTIONS);
   /** By entry. */
-  readonly #queue = new Map<number, Candidate>();
+  readonly #queue = new Map<number, RegionHead>();
   /** How often each optimized region with a jump table was compiled: by page, and entry. */
   readonly #switches = new Map<number, Map<number, number>>();
-  /** Runs since something is in the queue. */
+  /** How often regions found accesses in two pages since the window began, by entry; where that was too often, by page. */
+  readonly #straddles = new Map<number, number>();
+  readonly #scattered = new Map<number, Set<number>>();
+  /** Runs since something is in the queue, and of the window. */
   #waited = 0;
+  #window = 0;
 
   constructor(
     readonly memory: EngineMemory,
@@ -88,19 +89,36 @@ export class Jit {
 
   /** A region is worth optimizing: itself, and the loop within it that made it so. */
   readonly optimize = (index: number, offset: number): void => {
-    const entry = this.#residents.entry(index);
-    if (entry === undefined) return; // gone, but under way
-    const page = this.code.pageAt(entry);
+    const region = this.#residents.region(index);
+    if (region === undefined) return; // gone, but under way
+    const { entry, page } = region;
     this.#await({ entry, page, optimized: true });
     this.#await({ entry: page + offset * 4, page, optimized: true });
   };
 
+  /** A region gave way to the interpreter, as accesses that share a check lie in two pages. */
+  readonly straddle = (index: number): void => {
+    const region = this.#residents.region(index);
+    if (region === undefined) return;
+    const { entry, page, optimized } = region;
+    const count = (this.#straddles.get(entry) ?? 0) + 1;
+    this.#straddles.set(entry, count);
+    if (count !== STRADDLES * this.options.threshold) return;
+    const scattered = this.#scattered.get(page) ?? new Set();
+    this.#scattered.set(page, scattered.add(entry));
+    this.#await({ entry, page, optimized });
+  };
+
   /** A run of the engine ended: what is hot need not wait for ever. */
   tick(): void {
+    if (++this.#window === WINDOW) {
+      this.#window = 0;
+      this.#straddles.clear();
+    }
     if (this.#queue.size && ++this.#waited >= Math.min(PATIENCE, this.options.threshold)) this.compile();
   }
 
-  #await(candidate: Candidate): void {
+  #await(candidate: RegionHead): void {
     this.#queue.set(candidate.entry, candidate);
     if (this.#queue.size >= BATCH) this.compile();
   }
@@ -124,20 +142,22 @@ export class Jit {
     const imports = importAll(module, this.options, floats ? FP_OPS : []);
     const { params, results } = REGION_SIGNATURE;
     const functions = work.map((_, i) => module.function([...params], [...results], `r${i}`));
-    work.forEach(({ page, region, optimized }, i) => {
+    work.forEach(({ entry, page, region, optimized }, i) => {
       const neighbour = (offset: number) =>
         functions[work.findIndex((other) => other.page === page && other.entry === page + offset * 4)]?.callee;
-      const quick = optimized ? undefined : { index: indices[i], turns: this.#residents.turnsAt(indices[i]) };
-      new RegionCompiler(functions[i].body, region, imports, neighbour, quick).write();
+      const index = indices[i];
+      const turns = optimized ? undefined : this.#residents.turnsAt(index);
+      const grouped = !this.#scattered.get(page)?.has(entry);
+      new RegionCompiler(functions[i].body, region, imports, { index, turns, grouped, neighbour }).write();
     });
     const bytes = module.bytes();
     this.modules++;
     this.compiledBytes += bytes.length;
     this.regions += work.length;
     for (const each of work) if (each.optimized) this.#noteOptimized(each);
-    const { functions: env, optimize, memory: { wasm: memory }, table } = this;
+    const { functions: env, optimize, straddle, memory: { wasm: memory }, table } = this;
     const { exports } = new WebAssembly.Instance(new WebAssembly.Module(bytes), {
-      env: { ...env, optimize, memory, table },
+      env: { ...env, optimize, straddle, memory, table },
     });
     this.#residents.install(indices, work.map((_, i) => exports[`r${i}`] as CallableFunction), bytes.length);
   }
@@ -151,7 +171,7 @@ export class Jit {
   }
 
   /** Optimized regions whose jump tables may lead to what has become hot now. */
-  #outgrown(fresh: readonly Candidate[]): Candidate[] {
+  #outgrown(fresh: readonly RegionHead[]): RegionHead[] {
     return [...new Set(fresh.map(({ page }) => page))].flatMap((page) =>
       [...this.#switches.get(page) ?? []].flatMap(([entry, times]) =>
         times < MAX_TIMES && this.#residents.index(entry) !== undefined ? [{ entry, page, optimized: true }] : []
@@ -159,7 +179,7 @@ export class Jit {
     );
   }
 
-  #regions(candidates: readonly Candidate[], fresh: readonly Candidate[]): Found[] {
+  #regions(candidates: readonly RegionHead[], fresh: readonly RegionHead[]): Found[] {
     return candidates.map((each) => ({ ...each, region: this.#region(each, fresh) })).filter((each) =>
       each.region.size
     );
@@ -180,7 +200,7 @@ export class Jit {
     return apart;
   }
 
-  #region({ entry, page }: Candidate, fresh: readonly Candidate[]): Region {
+  #region({ entry, page }: RegionHead, fresh: readonly RegionHead[]): Region {
     const { memory, code } = this;
     const host = code.hostOf(page);
     if (host < 0) return new Map();
@@ -198,6 +218,8 @@ export class Jit {
     for (const { entry, page: of } of this.#queue.values()) if (of === page) this.#queue.delete(entry);
     this.#residents.forget(page);
     this.#switches.delete(page);
+    for (const entry of this.#scattered.get(page) ?? []) this.#straddles.delete(entry);
+    this.#scattered.delete(page);
   }
 }
 
@@ -219,6 +241,7 @@ function importAll(module: ModuleBuilder, { only, fused }: JitOptions, floats: r
   };
   const translateStack = module.import("translateStack", [i32, i64, i32, i32], [i32]);
   const optimize = module.import("optimize", [i32, i32], []);
+  const straddle = module.import("straddle", [i32], []);
   const fetchCode = module.import("fetchCode", [i32, i64], [i32]);
   const interpretTo = module.import("interpretTo", [...REGION_SIGNATURE.params, i64], [...REGION_SIGNATURE.results]);
   const system = {
@@ -227,5 +250,5 @@ function importAll(module: ModuleBuilder, { only, fused }: JitOptions, floats: r
     leaveSupervisor: module.import("leaveSupervisor", [i32], [i32]),
   };
   const runTo = addRunTo(module, { fetchCode, interpretTo, only });
-  return { ...imports, only, fused, optimize, translate, translateStack, system, runTo };
+  return { ...imports, only, fused, optimize, straddle, translate, translateStack, system, runTo };
 }

@@ -1,12 +1,11 @@
 // Where a region's memory accesses go: to the pages that its base registers were last used for, or by a look-up in the TLB.
 
 import { ACCESS, type Access } from "../cause.ts";
-import { INSTRUCTIONS } from "../instructions.ts";
 import { PAGE_BYTES, SLOT, TLB } from "../layout.ts";
-import type { AccessSize } from "../vocabulary.ts";
 import type { Callee, FunctionBuilder } from "../wasm/function.ts";
 import { type I32, type I64, type Local, TYPE } from "../wasm/types.ts";
-import { isAligned, lookUp } from "../wasm_hart.ts";
+import { isAligned, isNoHost, lookUp } from "../wasm_hart.ts";
+import type { AccessGroup, BlockAccess } from "./accesses.ts";
 
 /** Functions that translate addresses: see {@linkcode MmuFunctions}. */
 export interface Translators {
@@ -14,17 +13,23 @@ export interface Translators {
   readonly translateStack: Callee;
 }
 
-/** An access, by the register that its address comes from. */
+/** An access that is to be made. */
 export interface RegionAccess {
-  readonly base: number;
+  readonly access: BlockAccess;
   /** Whether it is in a loop that calls nothing. */
   readonly loops: boolean;
-  /** Its virtual address, which is held. */
-  readonly address: I64;
-  readonly size: AccessSize;
-  readonly access: typeof ACCESS.load | typeof ACCESS.store;
+  /** The value of its base register. */
+  readonly base: () => I64;
   /** Whether it has to be aligned. */
   readonly aligned: boolean;
+}
+
+/** Bytes in one page: the virtual address of the first one, which is held. */
+interface Bytes {
+  readonly address: I64;
+  readonly size: number;
+  /** Whether they are a word: only a misaligned one may leave its page. */
+  readonly single: boolean;
 }
 
 /** The page last accessed through a base register: its virtual address, and what makes host addresses of its own. */
@@ -32,16 +37,6 @@ interface Site {
   readonly page: Local<typeof TYPE.i64>;
   readonly addend: Local<typeof TYPE.i32>;
 }
-
-/** The stack pointer, by convention (unprivileged specification, table 3). */
-const SP = 2;
-/** What an instruction does to memory at rs1, by the name of its row; atomics that store count as stores. */
-function accessOf(name: string): Access | undefined {
-  if (/^(lb|lh|lw|ld|lbu|lhu|lwu|flw|fld|lr\.[wd])$/.test(name)) return ACCESS.load;
-  return /^(sb|sh|sw|sd|fsw|fsd|(sc|amo\w+)\.[wd])$/.test(name) ? ACCESS.store : undefined;
-}
-/** The same, by the index of its row. */
-const ACCESSES = INSTRUCTIONS.rows.map((row) => accessOf(row.name));
 
 /**
  * The pages that a region knows. Each base register remembers the last page that was read, and written, through it;
@@ -51,6 +46,10 @@ const ACCESSES = INSTRUCTIONS.rows.map((row) => accessOf(row.name));
 export class RegionPages {
   /** By access and base register. */
   readonly #sites: Site[][] = [];
+  /** Where the lowest bytes of a block's groups are. */
+  readonly #hosts: Local<typeof TYPE.i32>[] = [];
+  /** Those of the present block, by their place in it. */
+  #groups = new Map<AccessGroup, Local<typeof TYPE.i32>>();
 
   constructor(
     readonly f: FunctionBuilder,
@@ -59,16 +58,15 @@ export class RegionPages {
     readonly functions: Translators,
     /** Whether the TLB is looked up in place, which is fast, or by a call, which is short. */
     readonly inPlace: boolean,
-    /** Leaves the present instruction to the interpreter. */
-    readonly giveBack: () => void,
+    /** Leaves the present instruction to the interpreter, for what a translation gave in place of a host address. */
+    readonly giveBack: (none?: I32) => void,
   ) {}
 
-  /** Takes note of an instruction of the region: all are told of before code is written. */
-  expect(row: number, base: number, loops: boolean): void {
-    const access = ACCESSES[row];
-    if (access === undefined || base === SP && !loops) return;
+  /** Takes note of an access of the region: all are told of before code is written. */
+  expect({ group, leads }: BlockAccess, loops: boolean): void {
+    if (!leads || group.stack && !loops) return;
     const { f } = this;
-    (this.#sites[access] ??= [])[base] ??= { page: f.local(TYPE.i64), addend: f.local(TYPE.i32) };
+    (this.#sites[group.access] ??= [])[group.base] ??= { page: f.local(TYPE.i64), addend: f.local(TYPE.i32) };
   }
 
   /** Makes all that is remembered void: at the region's start, and behind what may change translations. */
@@ -77,23 +75,42 @@ export class RegionPages {
     for (const { page } of this.#sites.flat()) if (page !== undefined) f.set(page, f.const64(-1));
   }
 
-  /** The host address of an access, once it is known to be direct. */
-  host(asked: RegionAccess): () => I32 {
-    return asked.base === SP && !asked.loops ? this.#stackHost(asked) : this.#siteHost(asked);
+  /** A block starts, whose groups are others. */
+  begin(): void {
+    this.#groups.clear();
   }
 
-  #siteHost({ base, address, size, access, aligned }: RegionAccess): () => I32 {
+  /** The host address for an access, once it is known to be direct, and what is added to it. */
+  host({ access, loops, base, aligned }: RegionAccess): [host: () => I32, offset: number] {
     const { f } = this;
+    const { group, leads, at } = access;
+    const local = this.#groups.get(group);
+    if (!leads) return [() => f.get(local!), at - group.low];
+    // A register's local stays as it is until the access is made.
+    const address = group.low === 0 ? base() : f.keep(f.i64.add(base(), f.const64(group.low)));
+    const size = group.high - group.low;
+    const bytes = { address, size, single: size <= 8 && Number.isInteger(Math.log2(size)) };
+    if (aligned) f.if(f.unlikely(f.i32.eqz(isAligned(f, address, bytes.size))), () => this.giveBack());
+    const host = group.stack && !loops ? this.#stackHost(group, bytes) : this.#siteHost(group, bytes);
+    if (group.count === 1) return [host, 0];
+    const kept = this.#hosts[this.#groups.size] ??= f.local(TYPE.i32);
+    this.#groups.set(group, kept);
+    f.set(kept, host());
+    return [() => f.get(kept), at - group.low];
+  }
+
+  #siteHost({ base, access }: AccessGroup, bytes: Bytes): () => I32 {
+    const { f } = this;
+    const { address, size } = bytes;
     const site = this.#sites[access]?.[base];
     if (!site) throw new Error(`x${base} was not expected to be the base of an access`);
     const { page, addend } = site;
-    // The low bits take part: a misaligned access is looked up each time.
-    const elsewhere = f.i64.ne(f.i64.and(address, f.const64(-PAGE_BYTES | size - 1)), f.get(page));
-    f.if(f.unlikely(elsewhere), () => {
-      if (aligned) this.#refuseMisaligned(address, size);
+    const pageOf = f.i64.and(address, f.const64(bytes.single ? -PAGE_BYTES | size - 1 : -PAGE_BYTES));
+    const other = f.i64.ne(pageOf, f.get(page));
+    f.if(f.unlikely(bytes.single ? other : f.i32.or(other, this.#leavesPage(bytes))), () => {
       const translate = () => {
         const host = f.call<typeof TYPE.i32>(this.functions.translate[access]!, this.hart(), address, f.const32(size));
-        f.if(f.unlikely(f.i32.eqz(host)), this.giveBack);
+        f.if(f.unlikely(isNoHost(f, host)), () => this.giveBack(host));
         f.set(addend, f.i32.sub(host, f.i32.wrap(address)));
       };
       if (this.inPlace) {
@@ -108,25 +125,26 @@ export class RegionPages {
     return () => f.i32.add(f.i32.wrap(address), f.get(addend));
   }
 
-  #stackHost({ address, size, access, aligned }: RegionAccess): () => I32 {
+  #stackHost({ access }: AccessGroup, bytes: Bytes): () => I32 {
     const { f, hart } = this;
+    const { address, size } = bytes;
     const host = f.temporary(TYPE.i32);
     const tag = f.i64.or(f.i64.and(address, f.const64(-PAGE_BYTES)), f.load64(hart(), SLOT.dataContext));
     f.set(host, f.i32.add(f.i32.wrap(address), f.load32(hart(), SLOT.stackAddend)));
     const other = f.i64.ne(tag, f.load64(hart(), SLOT.stackTag));
-    // A misaligned access is looked up each time; its low bits must not meet those of the context.
-    const odd = f.i32.and(f.i32.wrap(address), f.const32(size - 1));
-    f.if(f.unlikely(size > 1 ? f.i32.or(other, odd) : other), () => {
-      if (aligned) this.#refuseMisaligned(address, size);
+    f.if(f.unlikely(size > 1 ? f.i32.or(other, this.#leavesPage(bytes)) : other), () => {
       const stores = f.const32(Number(access === ACCESS.store));
       f.set(host, f.call<typeof TYPE.i32>(this.functions.translateStack, hart(), address, f.const32(size), stores));
-      f.if(f.unlikely(f.i32.eqz(f.get(host))), this.giveBack);
+      f.if(f.unlikely(isNoHost(f, f.get(host))), () => this.giveBack(f.get(host)));
     });
     return () => f.get(host);
   }
 
-  #refuseMisaligned(address: I64, size: number): void {
+  /** Whether bytes may be in two pages: of single words, misaligned ones may, which are looked up each time. */
+  #leavesPage({ address, size, single }: Bytes): I32 {
     const { f } = this;
-    f.if(f.unlikely(f.i32.eqz(isAligned(f, address, size))), this.giveBack);
+    const low = f.i32.wrap(address);
+    if (single) return f.i32.and(low, f.const32(size - 1));
+    return f.i32.gtU(f.i32.and(low, f.const32(PAGE_BYTES - 1)), f.const32(PAGE_BYTES - size));
   }
 }

@@ -7,7 +7,7 @@ import { type F64, type I32, type I64, type Local, TYPE } from "../wasm/types.ts
 
 /**
  * A register that the region uses. One that is used much is `held` in its local: filled on entry, spilled on exit. Any
- * other is stored as it is written, and its local is a copy where it is known to be one.
+ * other is stored before the region can be left, and its local is a copy where it is known to be one.
  */
 interface Register {
   readonly local: Local<typeof TYPE.i64 | typeof TYPE.f64>;
@@ -54,6 +54,8 @@ export class RegisterUse {
 export class RegionRegisters {
   /** The registers whose locals are good now, as bits. */
   known = 0n;
+  /** Those that are not stored yet. */
+  #pending = new Set<Register>();
   readonly #registers: Register[] = [];
 
   /** Holds what loops use, or is written at least `worthHolding` times. */
@@ -123,7 +125,14 @@ export class RegionRegisters {
     const { f } = this;
     f.set(register.local, register.type === "f64" ? f.f64.reinterpret(value) : value);
     if (register.held) return;
-    f.store(register.type, this.hart(), f.get(register.local), register.slot);
+    this.#pending.add(register);
     this.known |= register.bit;
+  }
+
+  /** Stores what was written: before anything that may leave the region, and at the end of each block. */
+  flush(): void {
+    const { f } = this;
+    for (const { type, local, slot } of this.#pending) f.store(type, this.hart(), f.get(local), slot);
+    this.#pending.clear();
   }
 }

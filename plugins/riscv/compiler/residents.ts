@@ -16,10 +16,17 @@ interface Module {
   regions: number;
 }
 
-/** A region that is kept. */
-interface Resident {
+/** What is compiled: from which entry of which predecoded page on, and how well. */
+export interface RegionHead {
   readonly entry: number;
   readonly page: number;
+  /** Whether it is the best code; else it was to be there soon. */
+  readonly optimized: boolean;
+}
+
+/** A region that is kept. */
+interface Resident extends RegionHead {
+  optimized: boolean;
   module: Module;
   /** On trial: its entry is the interpreter's again, until it is entered. */
   trial: boolean;
@@ -67,9 +74,9 @@ export class Residents {
     return this.#bytes;
   }
 
-  /** The entry of a region, and its table index, if it is kept. */
-  entry(index: number): number | undefined {
-    return this.#residents[index]?.entry;
+  /** A region that is kept, by its table index; the table index of the one at an entry. */
+  region(index: number): RegionHead | undefined {
+    return this.#residents[index];
   }
   index(entry: number): number | undefined {
     return this.#byEntry.get(entry);
@@ -103,13 +110,16 @@ export class Residents {
     this.#mark = (this.#bytes + codeBytes) / 2;
   }
 
-  /** Indices for the regions of a module of that size with these entries, which are kept from now on. */
-  admit(entries: readonly { readonly entry: number; readonly page: number }[]): number[] {
-    return entries.map(({ entry, page }) => {
+  /** Indices for these regions, which are kept from now on. */
+  admit(regions: readonly RegionHead[]): number[] {
+    return regions.map(({ entry, page, optimized }) => {
       const known = this.#byEntry.get(entry);
-      if (known !== undefined) return known;
+      if (known !== undefined) {
+        this.#residents[known]!.optimized = optimized;
+        return known;
+      }
       const index = this.#free.pop()!;
-      this.#residents[index] = { entry, page, module: { bytes: 0, regions: 1 }, trial: true };
+      this.#residents[index] = { entry, page, optimized, module: { bytes: 0, regions: 1 }, trial: true };
       this.#byEntry.set(entry, index);
       const indices = this.#byPage.get(page) ?? new Set();
       this.#byPage.set(page, indices.add(index));

@@ -23,6 +23,11 @@ export class ByteBuffer {
     this.#bytes[this.#length++] = value;
   }
 
+  /** Writes a byte anew. */
+  patch(at: number, value: number): void {
+    this.#bytes[at] = value;
+  }
+
   append(bytes: Uint8Array): void {
     if (this.#length + bytes.length > this.#bytes.length) this.#grow(bytes.length);
     this.#bytes.set(bytes, this.#length);

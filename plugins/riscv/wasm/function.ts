@@ -84,6 +84,10 @@ export class FunctionBuilder {
   readonly #hints: BranchHint[] = [];
   readonly #free: Local[][] = [];
   #scratch: Local[] = [];
+  /** The last local.set: where it starts and ends in the code, and its local. */
+  #setAt = 0;
+  #setEnd = -1;
+  #setLocal = -1;
   #depth = 0;
 
   // The expressions: parallel arrays, so that building one allocates nothing.
@@ -198,8 +202,7 @@ export class FunctionBuilder {
 
   set<T extends ValueType>(local: Local<T>, value: Value<T>): void {
     this.#emit(value);
-    this.#code.byte(0x21);
-    this.#code.unsigned(local);
+    this.#emitSet(local);
   }
 
   /** Stores at `address + offset`. */
@@ -227,6 +230,12 @@ export class FunctionBuilder {
     return this.#hold(callee);
   }
 
+  /** Calls a function, and puts its results in locals. */
+  callInto(locals: readonly Local[], callee: Callee, ...args: Value[]): void {
+    this.run(callee, ...args);
+    for (const local of locals.toReversed()) this.#emitSet(local);
+  }
+
   /** Calls a function, leaving its results (none, mostly) on the stack. */
   run(callee: Callee, ...args: Value[]): void {
     for (const arg of args) this.#emit(arg);
@@ -247,10 +256,7 @@ export class FunctionBuilder {
   /** Takes a call's results from the stack, the last one first. */
   #hold({ results }: Signature): Value[] {
     const locals = results.map((type) => this.temporary(type));
-    for (const local of locals.toReversed()) {
-      this.#code.byte(0x21);
-      this.#code.unsigned(local);
-    }
+    for (const local of locals.toReversed()) this.#emitSet(local);
     return locals.map((local) => this.get(local));
   }
 
@@ -367,7 +373,7 @@ export class FunctionBuilder {
     switch (opcode) {
       case BINARY.i64.add:
         if (this.#isZero(a)) return b as Value;
-        return this.#isZero(b) ? a : undefined;
+        return this.#isZero(b) ? a : this.#simplerSum(a, b as Value);
       case BINARY.i64.xor:
         return this.#simplerXor(a, b as Value);
       case BINARY.i64.and:
@@ -379,6 +385,15 @@ export class FunctionBuilder {
       case UNARY.f64.reinterpret[1]:
         return this.#asDouble(a);
     }
+  }
+
+  /** (a + c) + d = a + (c + d) */
+  #simplerSum(sum: Value, d: Value): Value | undefined {
+    const c = this.#b[sum];
+    if (this.#form[d] !== FORM.const || this.#form[sum] !== BINARY.i64.add || this.#form[c] !== FORM.const) return;
+    const low = (this.#a[c] >>> 0) + (this.#a[d] >>> 0);
+    const high = this.#b[c] + this.#b[d] + Number(low > 0xffffffff) | 0;
+    return this.i64.add(this.#a[sum] as I64, this.#node(FORM.const, TYPE.i64, low | 0, high));
   }
 
   #simplerXor(a: Value, b: Value): Value | undefined {
@@ -477,8 +492,7 @@ export class FunctionBuilder {
       case FORM.hint:
         return this.#emit(a);
       case FORM.local:
-        code.byte(0x20);
-        return code.unsigned(a);
+        return this.#emitGet(a);
       case FORM.load:
         this.#emit(a);
         code.byte(this.#c[value] >> 8);
@@ -503,6 +517,26 @@ export class FunctionBuilder {
       if (form === UNARY.f64.lane0[1]) code.byte(0);
     } else {
       code.byte(form);
+    }
+  }
+
+  #emitSet(local: Local): void {
+    const code = this.#code;
+    this.#setAt = code.length;
+    code.byte(0x21);
+    code.unsigned(local);
+    this.#setEnd = code.length;
+    this.#setLocal = local;
+  }
+
+  #emitGet(local: number): void {
+    const code = this.#code;
+    if (local === this.#setLocal && code.length === this.#setEnd) {
+      code.patch(this.#setAt, 0x22); // local.tee
+      this.#setEnd = -1;
+    } else {
+      code.byte(0x20);
+      code.unsigned(local);
     }
   }
 

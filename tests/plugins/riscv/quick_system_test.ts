@@ -95,7 +95,11 @@ Deno.test("floating point is illegal in compiled code once it, or what it calls,
     );
     assertEquals(guest.trap(), { to: "M", cause: 2, value: 0x02c5f553n, epc: START + 4n });
     const inLine = finish(
-      "loop: csrc sstatus, a5; fadd.d fa0, fa1, fa2; addi a4, a4, -1; bnez a4, loop; li a5, 0x6000; j loop",
+      `
+      loop: csrrc a1, sstatus, a5; fadd.d fa0, fa1, fa2
+      jal g; li a1, 0; addi a4, a4, -1; bnez a4, loop
+      li a5, 0x6000; j loop
+      g: ret`,
       { config, registers: { a5: 0 } },
     );
     assertEquals(inLine.trap(), { to: "M", cause: 2, value: 0x02c5f553n, epc: START + 4n });

@@ -11,7 +11,7 @@ import type { AccessSize, SystemCall, Vocabulary } from "./vocabulary.ts";
 import type { Callee, FunctionBuilder, Label } from "./wasm/function.ts";
 import { type Environment, ModuleBuilder } from "./wasm/module.ts";
 import { type I32, type I64, type Local, TYPE } from "./wasm/types.ts";
-import { isAligned, isNoHost, lookUp, type SlowAccess, WasmHart } from "./wasm_hart.ts";
+import { isAligned, isNoPage, lookUp, type SlowAccess, WasmHart } from "./wasm_hart.ts";
 import { addMmu, type MmuFunctions, type RamPlace } from "./wasm_mmu.ts";
 import { addSystem, CSR_HOW, type SystemFunctions } from "./wasm_system.ts";
 import { addInterpretTo, addRunTo, entryOf, fetchLookUp } from "./wasm_runtime.ts";
@@ -355,8 +355,9 @@ class Interpreter extends WasmHart implements Vocabulary<I64, I32> {
     f.if(f.likely(hit()), () => f.set(at, host()), () => {
       const { translateLoad, translateStore } = this.functions;
       const translate = tag === TLB.read ? translateLoad : translateStore;
-      f.set(at, f.call<typeof TYPE.i32>(translate, this.hart, address, f.const32(size)));
-      f.brIf(f.unlikely(isNoHost(f, f.get(at))), tooHard);
+      const [page, addend] = f.callMany(translate, this.hart, address, f.const32(size));
+      f.brIf(f.unlikely(isNoPage(f, page as I64)), tooHard);
+      f.set(at, f.i32.add(f.i32.wrap(address), addend as I32));
     });
     direct(() => f.get(at), 0);
     f.br(done);

@@ -117,12 +117,15 @@ export function lookUp(
   };
 }
 
-/** What a translation gives in place of a host address: where a page is left, and for all else that is not direct. */
-export const NO_HOST = { indirect: 0, leavesPage: 1 } as const;
+/**
+ * What a translation gives: the page's virtual address, and what makes host addresses of its own; or no page, and why:
+ * the bytes lie in two, or there is no direct access.
+ */
+export const TRANSLATION = { results: [TYPE.i64, TYPE.i32], none: -1, indirect: 0, leavesPage: 1 } as const;
 
-/** Whether it is one of these. */
-export function isNoHost(f: FunctionBuilder, host: I32): I32 {
-  return f.i32.leU(host, f.const32(NO_HOST.leavesPage));
+/** Whether it gave no page. */
+export function isNoPage(f: FunctionBuilder, page: I64): I32 {
+  return f.i64.eq(page, f.const64(TRANSLATION.none));
 }
 
 /** Whether an address is a multiple of a size. */

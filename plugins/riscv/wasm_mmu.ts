@@ -7,7 +7,7 @@ import { PTE } from "./mmu.ts";
 import type { Callee, FunctionBuilder } from "./wasm/function.ts";
 import type { ModuleBuilder } from "./wasm/module.ts";
 import { type I32, type I64, TYPE } from "./wasm/types.ts";
-import { hartBlock, isNoHost, NO_HOST, tableEntry } from "./wasm_hart.ts";
+import { hartBlock, isNoPage, tableEntry, TRANSLATION } from "./wasm_hart.ts";
 
 /** Where RAM is, and what is known of its pages: see memory.ts. */
 export interface RamPlace {
@@ -26,11 +26,14 @@ export interface MmuOptions {
 
 /** The functions for TLB misses. Whatever they do not do is left to mmu.ts: faults, A and D bits, devices, PMP. */
 export interface MmuFunctions {
-  /** (hart, address, bytes) → the host address for loads of them, or one of {@linkcode NO_HOST}. */
+  /** (hart, address, bytes) → for loads of them, a {@linkcode TRANSLATION}. */
   readonly translateLoad: Callee;
   /** The same for a store, or a read-modify-write. */
   readonly translateStore: Callee;
-  /** The same for either kind of access (1 for a store) by the stack pointer: notes the page for the next ones. */
+  /**
+   * (hart, address, bytes, 1 for a store) → the host address for an access by the stack pointer, or why there is none.
+   * Notes the page for the next ones.
+   */
   readonly translateStack: Callee;
   /** (hart, pc) → the predecoded page, or 0. */
   readonly fetchCode: Callee;
@@ -135,24 +138,25 @@ function addTranslate(
   { ram, only }: MmuOptions,
   access: typeof ACCESS.load | typeof ACCESS.store,
 ): Callee {
-  const { callee, body: f } = module.function([TYPE.i32, TYPE.i64, TYPE.i32], [TYPE.i32]);
+  const { callee, body: f } = module.function([TYPE.i32, TYPE.i64, TYPE.i32], [...TRANSLATION.results]);
   const hart = hartBlock(f, 0, only);
   const address = f.get(f.param<typeof TYPE.i64>(1));
   const size = f.get(f.param<typeof TYPE.i32>(2));
-  const giveUpIf = (condition: I32) => f.if(condition, () => f.return(f.const32(NO_HOST.indirect)));
+  const none = (why: number) => f.return(f.const64(TRANSLATION.none), f.const32(why));
+  const giveUpIf = (condition: I32) => f.if(condition, () => none(TRANSLATION.indirect));
   const tag = SLOT.tlb + (access === ACCESS.load ? TLB.read : TLB.write);
 
   const entry = f.keep(tableEntry(f, hart, address, TLB));
   const page = f.keep(f.i64.and(address, f.const64(-PAGE_BYTES)));
   const last = f.i64.add(address, f.i64.extendUnsigned(f.i32.sub(size, f.const32(1))));
   const leaves = f.i64.ne(f.i64.and(last, f.const64(-PAGE_BYTES)), page);
-  f.if(leaves, () => f.return(f.const32(NO_HOST.leavesPage)));
+  f.if(leaves, () => none(TRANSLATION.leavesPage));
   const found = f.keep(f.load64(entry, tag));
-  const host = () => f.i32.add(f.i32.wrap(address), f.load32(entry, SLOT.tlb + TLB.addend));
+  const done = () => f.return(page, f.load32(entry, SLOT.tlb + TLB.addend));
   const wanted = f.keep(f.i64.or(page, f.load64(hart, SLOT.dataContext)));
   // Without SUM, the number of no context.
   const wantedBySum = f.keep(f.i64.or(page, f.load64(hart, SLOT.userContext)));
-  f.if(f.i32.or(f.i64.eq(found, wanted), f.i64.eq(found, wantedBySum)), () => f.return(host()));
+  f.if(f.i32.or(f.i64.eq(found, wanted), f.i64.eq(found, wantedBySum)), done);
   const direct = f.keep(f.i64.and(found, f.const64(~TAG_SLOW)));
   giveUpIf(f.i32.or(f.i64.eq(direct, wanted), f.i64.eq(direct, wantedBySum)));
 
@@ -161,7 +165,7 @@ function addTranslate(
     const high = f.i32.wrap(f.i64.shrU(address, f.const64(32)));
     const filled = f.call<typeof TYPE.i32>(refill, hart, f.i32.wrap(address), high, size, f.const32(access));
     giveUpIf(f.i32.eqz(filled));
-    f.return(host());
+    done();
   });
   const pte = f.call<typeof TYPE.i64>(walk, hart, address, f.const32(NEEDED[access]));
   giveUpIf(f.i32.eqz64(pte));
@@ -190,7 +194,7 @@ function addTranslate(
     f.store("i32_8", number, f.i32.or(flags, f.const32(PAGE_FLAG.dirty)), ram.pageFlagsOffset);
     f.store("i64", entry, made, SLOT.tlb + TLB.write);
   }
-  f.return(host());
+  done();
   f.unreachable();
   return callee;
 }
@@ -201,19 +205,23 @@ function addTranslateStack(module: ModuleBuilder, load: Callee, store: Callee, {
   const address = f.get(f.param<typeof TYPE.i64>(1));
   const size = f.get(f.param<typeof TYPE.i32>(2));
   const stores = f.get(f.param<typeof TYPE.i32>(3));
-  const host = f.call<typeof TYPE.i32>(store, hart, address, size);
-  f.if(f.i32.eqz(isNoHost(f, host)), () => {
+  const [page, addend] = [f.local(TYPE.i64), f.local(TYPE.i32)];
+  const host = () => f.i32.add(f.i32.wrap(address), f.get(addend));
+  f.callInto([page, addend], store, hart, address, size);
+  f.if(f.i32.eqz(isNoPage(f, f.get(page))), () => {
     const entry = f.keep(tableEntry(f, hart, address, TLB));
-    const tag = f.keep(f.i64.or(f.i64.and(address, f.const64(-PAGE_BYTES)), f.load64(hart, SLOT.dataContext)));
+    const tag = f.keep(f.i64.or(f.get(page), f.load64(hart, SLOT.dataContext)));
     // Not the users' pages that SUM opens: they have a tag of their own.
     f.if(f.i64.eq(f.load64(entry, SLOT.tlb + TLB.write), tag), () => {
       f.store("i64", hart, tag, SLOT.stackTag);
-      f.store("i32", hart, f.load32(entry, SLOT.tlb + TLB.addend), SLOT.stackAddend);
+      f.store("i32", hart, f.get(addend), SLOT.stackAddend);
     });
-    f.return(host);
+    f.return(host());
   });
-  f.if(stores, () => f.return(host));
-  f.return(f.call(load, hart, address, size));
+  f.if(stores, () => f.return(f.get(addend)));
+  f.callInto([page, addend], load, hart, address, size);
+  f.if(isNoPage(f, f.get(page)), () => f.return(f.get(addend)));
+  f.return(host());
   f.unreachable();
   return callee;
 }

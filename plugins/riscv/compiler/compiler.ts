@@ -9,7 +9,7 @@ import type { FpOp } from "../softfloat.ts";
 import type { AccessSize, SystemCall, Vocabulary } from "../vocabulary.ts";
 import type { Callee, FunctionBuilder, Label } from "../wasm/function.ts";
 import { type F32, type F64, type I32, type I64, type Local, TYPE, type Value, type ValueType } from "../wasm/types.ts";
-import { NO_HOST, WasmHart } from "../wasm_hart.ts";
+import { TRANSLATION, WasmHart } from "../wasm_hart.ts";
 import { MAX_DEPTH } from "../wasm_runtime.ts";
 import { CSR_DONE, CSR_HOW, csrHow, type SystemFunctions } from "../wasm_system.ts";
 import type { IntegerHelpers } from "../wasm_values.ts";
@@ -83,8 +83,8 @@ export class RegionCompiler extends WasmHart implements Vocabulary<I64, I32> {
   /** Instructions of the block that are not done, and the offset of the first of them. */
   readonly #where: Local<typeof TYPE.i32>;
   #giveBackExit: Label = 0;
-  /** What a translation gave in place of a host address, where that is why. */
-  readonly #none: Local<typeof TYPE.i32>;
+  /** Why a translation gave none, if it is that. */
+  readonly #why: Local<typeof TYPE.i32>;
 
   // The present instruction.
   #fields!: Fields;
@@ -130,9 +130,9 @@ export class RegionCompiler extends WasmHart implements Vocabulary<I64, I32> {
     this.#stop = f.local(TYPE.i32);
     this.#where = f.local(TYPE.i32);
     this.#limit = f.local(TYPE.i32);
-    this.#none = f.local(TYPE.i32);
-    this.#pages = new RegionPages(f, () => this.hart, imports, options.turns === undefined, (none) => {
-      if (options.grouped && none !== undefined) f.set(this.#none, none);
+    this.#why = f.local(TYPE.i32);
+    this.#pages = new RegionPages(f, () => this.hart, imports, options.turns === undefined, (why) => {
+      if (options.grouped && why !== undefined) f.set(this.#why, why);
       this.#giveBack();
     });
     this.#accesses = this.#blocks.map(({ instructions }) => accessesOf(instructions, options.grouped));
@@ -177,7 +177,7 @@ export class RegionCompiler extends WasmHart implements Vocabulary<I64, I32> {
     f.unreachable();
     f.close();
     if (this.options.grouped) {
-      const straddles = f.i32.eq(f.get(this.#none), f.const32(NO_HOST.leavesPage));
+      const straddles = f.i32.eq(f.get(this.#why), f.const32(TRANSLATION.leavesPage));
       f.if(straddles, () => f.run(this.#imports.straddle, f.const32(this.options.index)));
     }
     const where = () => f.get(this.#where);

@@ -9,6 +9,7 @@ import { FP_OPS, type FpOp } from "../softfloat.ts";
 import type { Callee } from "../wasm/function.ts";
 import { ModuleBuilder } from "../wasm/module.ts";
 import { TYPE } from "../wasm/types.ts";
+import { TRANSLATION } from "../wasm_hart.ts";
 import { INTEGER_HELPERS } from "../wasm_values.ts";
 import { addRunTo, REGION_SIGNATURE } from "../wasm_runtime.ts";
 import { RegionCompiler, type RegionImports } from "./compiler.ts";
@@ -236,8 +237,8 @@ function importAll(module: ModuleBuilder, { only, fused }: JitOptions, floats: r
     floats: table(floats, (name) => module.import(name, [i32, i32, i64, i64, i64], [i64])),
   };
   const translate = {
-    [ACCESS.load]: module.import("translateLoad", [i32, i64, i32], [i32]),
-    [ACCESS.store]: module.import("translateStore", [i32, i64, i32], [i32]),
+    [ACCESS.load]: module.import("translateLoad", [i32, i64, i32], [...TRANSLATION.results]),
+    [ACCESS.store]: module.import("translateStore", [i32, i64, i32], [...TRANSLATION.results]),
   };
   const translateStack = module.import("translateStack", [i32, i64, i32, i32], [i32]);
   const optimize = module.import("optimize", [i32, i32], []);

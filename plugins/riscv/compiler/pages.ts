@@ -4,7 +4,7 @@ import { ACCESS, type Access } from "../cause.ts";
 import { PAGE_BYTES, SLOT, TLB } from "../layout.ts";
 import type { Callee, FunctionBuilder } from "../wasm/function.ts";
 import { type I32, type I64, type Local, TYPE } from "../wasm/types.ts";
-import { isAligned, isNoHost, lookUp } from "../wasm_hart.ts";
+import { isAligned, isNoPage, lookUp, TRANSLATION } from "../wasm_hart.ts";
 import type { AccessGroup, BlockAccess } from "./accesses.ts";
 
 /** Functions that translate addresses: see {@linkcode MmuFunctions}. */
@@ -58,8 +58,8 @@ export class RegionPages {
     readonly functions: Translators,
     /** Whether the TLB is looked up in place, which is fast, or by a call, which is short. */
     readonly inPlace: boolean,
-    /** Leaves the present instruction to the interpreter, for what a translation gave in place of a host address. */
-    readonly giveBack: (none?: I32) => void,
+    /** Leaves the present instruction to the interpreter: {@linkcode TRANSLATION} has why. */
+    readonly giveBack: (why?: I32) => void,
   ) {}
 
   /** Takes note of an access of the region: all are told of before code is written. */
@@ -109,18 +109,16 @@ export class RegionPages {
     const other = f.i64.ne(pageOf, f.get(page));
     f.if(f.unlikely(bytes.single ? other : f.i32.or(other, this.#leavesPage(bytes))), () => {
       const translate = () => {
-        const host = f.call<typeof TYPE.i32>(this.functions.translate[access]!, this.hart(), address, f.const32(size));
-        f.if(f.unlikely(isNoHost(f, host)), () => this.giveBack(host));
-        f.set(addend, f.i32.sub(host, f.i32.wrap(address)));
+        f.callInto([page, addend], this.functions.translate[access]!, this.hart(), address, f.const32(size));
+        f.if(f.unlikely(isNoPage(f, f.get(page))), () => this.giveBack(f.get(addend)));
       };
-      if (this.inPlace) {
-        const tag = access === ACCESS.load ? TLB.read : TLB.write;
-        const { entry, hit } = lookUp(f, this.hart(), { address, size, tag });
-        f.if(f.likely(hit()), () => f.set(addend, f.load32(entry, SLOT.tlb + TLB.addend)), translate);
-      } else {
-        translate();
-      }
-      f.set(page, f.i64.and(address, f.const64(-PAGE_BYTES)));
+      if (!this.inPlace) return translate();
+      const tag = access === ACCESS.load ? TLB.read : TLB.write;
+      const { entry, hit } = lookUp(f, this.hart(), { address, size, tag });
+      f.if(f.likely(hit()), () => {
+        f.set(addend, f.load32(entry, SLOT.tlb + TLB.addend));
+        f.set(page, f.i64.and(address, f.const64(-PAGE_BYTES)));
+      }, translate);
     });
     return () => f.i32.add(f.i32.wrap(address), f.get(addend));
   }
@@ -135,7 +133,8 @@ export class RegionPages {
     f.if(f.unlikely(size > 1 ? f.i32.or(other, this.#leavesPage(bytes)) : other), () => {
       const stores = f.const32(Number(access === ACCESS.store));
       f.set(host, f.call<typeof TYPE.i32>(this.functions.translateStack, hart(), address, f.const32(size), stores));
-      f.if(f.unlikely(isNoHost(f, f.get(host))), () => this.giveBack(f.get(host)));
+      const none = f.i32.leU(f.get(host), f.const32(TRANSLATION.leavesPage));
+      f.if(f.unlikely(none), () => this.giveBack(f.get(host)));
     });
     return () => f.get(host);
   }

@@ -4,13 +4,14 @@ import { buildMachine } from "./core/build.ts";
 import { Hypervisor as CoreHypervisor } from "./core/hypervisor.ts";
 import type { InboxEvent } from "./core/inbox.ts";
 import type { Machine as CoreMachine, MachineStatus } from "./core/machine.ts";
-import type { Host, MachineDescription, PluginDefinition } from "./core/plugin.ts";
+import type { Host, Keep, MachineDescription, PluginDefinition } from "./core/plugin.ts";
 import type { Builtins, Place as PluginPlace } from "./core/registry.ts";
 import { createWebHost } from "./plugins/host/web_host.ts";
 import { type HostStream, webStream } from "./plugins/host/web_streams.ts";
 
 export type { Builtins, HostStream, InboxEvent, MachineStatus, PluginPlace };
 export { CORE_SERVICES } from "./core/plan.ts";
+export { keepFiles } from "./plugins/host/kept_files.ts";
 export * from "./core/plugin.ts";
 export {
   type Cell,
@@ -80,7 +81,7 @@ export interface Machine extends AsyncDisposable {
    * Counters for people. Every machine has `instructions`, executed since it was built (0 where the engine does not count
    * them), and `nanoseconds` of virtual time since it was built. The others are the engine's own, numbers of events
    * unless the name says `Percent` or `Bytes`. Of `riscv`: `interpretedPercent` of the instructions, `compiledRuns`
-   * (entries to compiled code), `traps`, `pageWalks`, `decoded` (instructions), `codeFlushes`, `regions`, `optimized`,
+   * (entries to compiled code), `traps`, `pageWalks`, `decoded` (instructions), `codeFlushes`, `adopted` (regions that an earlier machine compiled), `regions`, `optimized`,
    * `modules`, `compiledBytes`, `residentBytes` (those that are kept) and `evictions` of the compiler, and `exitsTo…`, one
    * for each way out of generated code.
    * Of `kvm`: `exits` of the virtual CPUs.
@@ -177,10 +178,22 @@ export const BUILT_IN_PLUGINS: Builtins = {
 /** The engines among them, best first: what `engine: "auto"` chooses from. */
 export const ENGINES: readonly string[] = ["kvm", "riscv"];
 
-/** Creates a hypervisor. `host` replaces the port to the host, e.g. by one with a clock of its own. */
-export function createHypervisor(options: { readonly host?: Host } = {}): Hypervisor {
+/** Options of {@linkcode createHypervisor}. */
+export interface HypervisorOptions {
+  /** Replaces the port to the host, e.g. by one with a clock of its own. */
+  readonly host?: Host;
+  /**
+   * Where engines keep something for the next machine that boots the same files, by a key, so that it is faster:
+   * `riscv` the code that it compiled, a few megabytes. For files, {@linkcode keepFiles}; default: nothing is kept.
+   * A kernel given as bytes has no key.
+   */
+  readonly keep?: (key: string) => Keep;
+}
+
+/** Creates a hypervisor. */
+export function createHypervisor(options: HypervisorOptions = {}): Hypervisor {
   const host = options.host ?? createWebHost(async (specifier) => (await import(specifier)).default);
-  return new CoreHypervisor(host, BUILT_IN_PLUGINS, ENGINES);
+  return new CoreHypervisor(host, BUILT_IN_PLUGINS, ENGINES, options.keep);
 }
 
 /**

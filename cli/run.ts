@@ -1,10 +1,11 @@
 // `denovisor run`: boots the machines described on the command line and connects their consoles.
 
-import { createHypervisor, createMachine, type DeviceDescription, type MachineDescription } from "../mod.ts";
+import { join } from "@std/path";
+import { createHypervisor, createMachine, type DeviceDescription, keepFiles, type MachineDescription } from "../mod.ts";
 import { why } from "../plugins/host/why.ts";
 import { CONFIG_OPTION, describe, MACHINE_OPTIONS, type Sources } from "./describe.ts";
 import { Stop } from "./errors.ts";
-import { findImage } from "./images/store.ts";
+import { cacheFolder, findImage } from "./images/store.ts";
 import { noOperands, numberOf, type Option, optionRows, parseOptions } from "./options.ts";
 import { columns, type Help, helpPage } from "./text.ts";
 
@@ -12,6 +13,7 @@ const OPTIONS: readonly Option[] = [
   ...MACHINE_OPTIONS,
   CONFIG_OPTION,
   { name: "timeout", value: "SECONDS", text: "end the run after this time, with exit code 124" },
+  { name: "cold", text: "keep no compiled code for the next run, and use none of an earlier one" },
   { name: "stats", text: "print counters of the engine and the devices at the end" },
 ];
 
@@ -21,7 +23,7 @@ const HELP: Help = {
     "run --kernel FILE [--initrd FILE] [--append TEXT] [options]",
     "run --bios FILE [--kernel FILE] [options]",
     "run --image NAME [options]",
-    "run --config FILE.json [--timeout SECONDS] [--stats]",
+    "run --config FILE.json [--timeout SECONDS] [--cold] [--stats]",
   ],
   table: optionRows(OPTIONS),
   notes: [
@@ -67,6 +69,7 @@ export async function runCommand(args: readonly string[]): Promise<number> {
   return await runMachines(await describe(parsed, HOST_SOURCES), {
     seconds: timeout === undefined ? undefined : numberOf("timeout", timeout, { min: 0, whole: false }),
     stats: parsed.flags.has("stats"),
+    cold: parsed.flags.has("cold"),
   });
 }
 
@@ -77,12 +80,14 @@ const LONGEST_TIMER = 2 ** 31 - 1;
 export interface RunOptions {
   readonly seconds?: number;
   readonly stats?: boolean;
+  /** Whether nothing is kept from one run to the next. */
+  readonly cold?: boolean;
 }
 
 /** Runs machines side by side until all are off; gives the exit code of the first that did not end well. */
 export async function runMachines(
   machines: readonly MachineDescription[],
-  { seconds, stats = false }: RunOptions = {},
+  { seconds, stats = false, cold = false }: RunOptions = {},
 ): Promise<number> {
   const stop = new AbortController();
   using _signals = onSignals((stopped) => stop.abort(stopped));
@@ -91,7 +96,8 @@ export async function runMachines(
     Math.min(seconds * 1000, LONGEST_TIMER),
   );
   const alone = machines.length === 1;
-  await using hypervisor = createHypervisor();
+  const cache = cold ? undefined : cacheFolder();
+  await using hypervisor = createHypervisor({ keep: cache ? keepFiles(join(cache, "compiled")) : undefined });
   try {
     const codes = await Promise.all(machines.map(async (given, i) => {
       const name = given.name ?? `machine${i}`;

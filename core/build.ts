@@ -21,6 +21,7 @@ import type {
   Dma,
   Engine,
   Firmware,
+  Keep,
   MachineDescription,
   Placeable,
   PlacedDevice,
@@ -258,12 +259,30 @@ class Assembly {
       deterministic: this.#deterministic,
       console: (bytes) => this.#print?.(bytes),
       firmware,
+      keep: this.#keep(definition.name),
       power: this.#requests.askPower,
     });
     this.#closing(`the engine ${definition.name}`, () => engine.dispose());
     this.#engine = engine;
     this.#requests.attach(engine);
     return engine;
+  }
+
+  /** Where the engine keeps something for machines that boot the same files. Failing at it, it does without. */
+  #keep(engine: string): Keep | undefined {
+    const { hypervisor: { keep, host }, base } = this.#options;
+    const { boot, cpus } = this.#plan.description;
+    const files = [boot.kernel, boot.initrd, boot.bios];
+    if (!keep || !files.every((file) => file === undefined || typeof file === "string")) return undefined;
+    const key = JSON.stringify([engine, cpus, ...files.map((file) => file && host.resolve(file, base))]);
+    const failed = (what: string) => (error: unknown): undefined => {
+      this.#log(`Cannot ${what} what the engine ${engine} keeps: ${messageOf(error)}`);
+    };
+    const place = keep(key);
+    return {
+      load: () => place.load().catch(failed("read")),
+      save: (bytes) => place.save(bytes).catch(failed("write")),
+    };
   }
 
   #create(planned: PlannedDevice, open: OpenBackends): Created {

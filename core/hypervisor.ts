@@ -1,6 +1,6 @@
 // What machines share: objects such as hubs, the cache of plugins, and turns on the one thread.
 
-import type { Host } from "./plugin.ts";
+import type { Host, Keep } from "./plugin.ts";
 import { type Builtins, type DefinitionOf, type Kind, type Place, Registry } from "./registry.ts";
 import { Turns } from "./turns.ts";
 
@@ -13,8 +13,16 @@ export class Hypervisor implements AsyncDisposable {
   readonly #machines = new Set<AsyncDisposable>();
   #disposed = false;
 
-  /** `engines` names the engines to choose from where a description names none, best first. */
-  constructor(host: Host, builtins: Builtins, readonly engines: readonly string[]) {
+  /**
+   * `engines` names the engines to choose from where a description names none, best first; `keep` gives the place where
+   * they keep something, by a key.
+   */
+  constructor(
+    host: Host,
+    builtins: Builtins,
+    readonly engines: readonly string[],
+    readonly keep?: (key: string) => Keep,
+  ) {
     this.host = host;
     this.registry = new Registry(host, builtins);
     this.turns = new Turns(host);

@@ -33,7 +33,7 @@ Deno.test("the package exports these names, and none of its own inside", () => {
   const schemas = ["boolean", "byteSize", "bytes", "integer", "list", "object", "oneOf", "optional", "string"];
   const trees = ["decodeTree", "encodeTree", "formatTree", "node"];
   const files = ["bytesFile", "filePart"];
-  const machines = ["assembleRiscv", "createHypervisor", "createMachine"];
+  const machines = ["assembleRiscv", "createHypervisor", "createMachine", "keepFiles"];
   const others = ["API_VERSION", "BUILT_IN_PLUGINS", "CORE_SERVICES", "DmaFault", "ENGINES"];
   assertEquals(Object.keys(api).sort(), [...makers, ...schemas, ...trees, ...files, ...machines, ...others].sort());
 });

@@ -23,8 +23,18 @@ const MANIFEST = "image.json";
 const NAME = /^[a-z0-9][a-z0-9._-]*$/;
 const BLOCK_SIZE = 512;
 
-/** The folder of all images: in `DENOVISOR_CACHE`, or else in the system's folder for what can be made again. */
+/** The folder of all images. */
 export function imagesFolder(env: Pick<typeof Deno.env, "get"> = Deno.env, os: string = Deno.build.os): string {
+  const cache = cacheFolder(env, os);
+  if (cache) return join(cache, "images");
+  throw new ImageError("Cannot tell where images are kept: set DENOVISOR_CACHE to a folder for them");
+}
+
+/** The user's folder for what can be made again: `DENOVISOR_CACHE`, or else one in the system's; undefined if unknown. */
+export function cacheFolder(
+  env: Pick<typeof Deno.env, "get"> = Deno.env,
+  os: string = Deno.build.os,
+): string | undefined {
   const home = env.get("HOME") ?? env.get("USERPROFILE");
   const underHome = (...parts: string[]) => home && join(home, ...parts);
   const systems: Record<string, string | undefined> = {
@@ -32,11 +42,7 @@ export function imagesFolder(env: Pick<typeof Deno.env, "get"> = Deno.env, os: s
     windows: env.get("LOCALAPPDATA") ?? underHome("AppData", "Local"),
   };
   const system = Object.hasOwn(systems, os) ? systems[os] : env.get("XDG_CACHE_HOME") || underHome(".cache");
-  const cache = env.get("DENOVISOR_CACHE") || (system && join(system, "denovisor"));
-  if (!cache) {
-    throw new ImageError("Cannot tell where images are kept: set DENOVISOR_CACHE to a folder for them");
-  }
-  return join(cache, "images");
+  return env.get("DENOVISOR_CACHE") || (system && join(system, "denovisor"));
 }
 
 /** The image of that name, if it is there and whole. */

@@ -142,6 +142,17 @@ export interface Firmware {
   call(hart: number): void;
 }
 
+/**
+ * What an engine keeps from one machine to the next that boots the same files: what takes time to make, and can be done
+ * without. It checks what it finds, which may be anything.
+ */
+export interface Keep {
+  /** What was saved last, if anything was and can be read. */
+  load(): Promise<Bytes | undefined>;
+  /** Puts these bytes in its place. */
+  save(bytes: Bytes): Promise<void>;
+}
+
 /** What an engine is opened with. */
 export interface EngineContext<C> {
   /** Its checked configuration. */
@@ -164,6 +175,8 @@ export interface EngineContext<C> {
   readonly console: (bytes: Bytes) => void;
   /** Absent when the guest brings its own firmware. */
   readonly firmware?: Firmware;
+  /** Absent where nothing is kept. */
+  readonly keep?: Keep;
   /** Power off, reset. */
   readonly power: Power;
 }

@@ -17,6 +17,8 @@ const LAST_PART = Math.floor(CODE.pageBytes / PART_BYTES);
 export class CodeCache implements PageWatch {
   /** Told when a page becomes code: direct stores to it must end. */
   onCode: (host: number) => void = () => {};
+  /** Told of each predecoded page that is new, and of the RAM page's host address. */
+  onPage: (page: number, host: number) => void = () => {};
   /** Told when predecoded pages go away: fetch TLBs must forget them. */
   onDrop: () => void = () => {};
   /** Told of each predecoded page that goes away. */
@@ -74,6 +76,7 @@ export class CodeCache implements PageWatch {
     this.#code[page] = address;
     this.#owner[slot] = page;
     this.onCode(host - host % PAGE_BYTES);
+    this.onPage(address, host - host % PAGE_BYTES);
     return address;
   }
 

@@ -1,6 +1,7 @@
 // The riscv engine: RV64GC harts in WebAssembly made at run time, taking turns on one thread.
 
 import {
+  type Bytes,
   defineEngine,
   type Engine,
   type EngineContext,
@@ -66,7 +67,8 @@ class RiscvEngine implements Engine {
   #running = false;
   #htif?: Htif;
 
-  constructor(context: EngineContext<Config>) {
+  /** `kept`: what an earlier machine left. */
+  constructor(context: EngineContext<Config>, readonly kept: Bytes | undefined) {
     this.#context = context;
     const { ram, harts, config } = context;
     this.description = { isa: ISA, mmu: `riscv,${config.mmu}` };
@@ -113,6 +115,8 @@ class RiscvEngine implements Engine {
       codeBytes: config.compiledCode,
       only,
       fused,
+      keeps: config.compiler && this.#context.keep !== undefined,
+      kept: config.compiler ? this.kept : undefined,
     });
     this.#slow.onHot = (entry) => jit.hot(entry);
     this.#run = instance.exports.run as (hart: number, address: bigint, depth: number) => number;
@@ -219,6 +223,7 @@ class RiscvEngine implements Engine {
       pageWalks: sum((hart) => hart.mmu.walks),
       decoded: this.#code.decoded,
       codeFlushes: this.#code.flushes,
+      adopted: this.#jit?.adopted ?? 0,
       regions: this.#jit?.regions ?? 0,
       optimized: this.#jit?.optimized ?? 0,
       modules: this.#jit?.modules ?? 0,
@@ -229,7 +234,11 @@ class RiscvEngine implements Engine {
     };
   }
 
-  dispose(): void {}
+  async dispose(): Promise<void> {
+    const { keep } = this.#context;
+    const bytes = keep && this.#jit?.keep();
+    if (bytes) await keep.save(bytes);
+  }
 
   /** Runs one hart for at most `steps`; gives the steps it made. */
   #turn(hart: RiscvHart, steps: number): number {
@@ -295,6 +304,9 @@ const riscv: EngineDefinition<Config> = defineEngine({
     compiledCode: optional(byteSize, 32 * 2 ** 20),
   }),
   probe: () => Promise.resolve({ usable: true, note: "needs no permission" }),
-  open: (context) => new RiscvEngine(context),
+  open: (context) =>
+    context.keep
+      ? context.keep.load().then((kept) => new RiscvEngine(context, kept))
+      : new RiscvEngine(context, undefined),
 });
 export default riscv;

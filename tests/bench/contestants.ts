@@ -13,15 +13,24 @@ export interface Contestant {
   startPair(server: Setup, client: Setup): Promise<GuestProcess>;
 }
 
+/** What a process has: what goes when it is gone, and variables of its environment. */
+interface Surroundings {
+  readonly owned?: AsyncDisposableStack;
+  readonly env?: Readonly<Record<string, string>>;
+}
+
 /** A hypervisor's process, with a guest in it. */
 export class GuestProcess implements AsyncDisposable {
   readonly shell: GuestShell;
   readonly #child: Deno.ChildProcess;
   readonly #owned: AsyncDisposableStack;
 
-  /** `owned` goes when the process is gone. */
-  constructor([program, ...args]: readonly string[], owned: AsyncDisposableStack = new AsyncDisposableStack()) {
-    this.#child = new Deno.Command(program, { args, stdin: "piped", stdout: "piped", stderr: "inherit" }).spawn();
+  constructor(
+    [program, ...args]: readonly string[],
+    { owned = new AsyncDisposableStack(), env = {} }: Surroundings = {},
+  ) {
+    const options = { args, env, stdin: "piped", stdout: "piped", stderr: "inherit" } as const;
+    this.#child = new Deno.Command(program, options).spawn();
     this.#owned = owned;
     this.shell = new GuestShell({ readable: this.#child.stdout, writable: this.#child.stdin });
   }
@@ -74,19 +83,22 @@ export class Denovisor implements Contestant {
   }
 
   start(setup: Setup): Promise<GuestProcess> {
-    return this.#run([describe(setup, "stdio_console")]);
+    return this.#run([describe(setup, "stdio_console")], setup.cache);
   }
 
   startPair(server: Setup, client: Setup): Promise<GuestProcess> {
     return this.#run([describe(client, "stdio_console"), describe(server, "null_stream")]);
   }
 
-  async #run(machines: MachineDescription[]): Promise<GuestProcess> {
+  /** Runs machines, which have nothing of an earlier run but what is in `cache`. */
+  async #run(machines: MachineDescription[], cache?: string): Promise<GuestProcess> {
     const config = await Deno.makeTempFile({ prefix: "denovisor_bench_", suffix: ".json" });
     await Deno.writeTextFile(config, JSON.stringify(machines));
     const owned = new AsyncDisposableStack();
     owned.defer(() => Deno.remove(config));
-    return new GuestProcess([...this.#command, "--config", config], owned);
+    const command = [...this.#command, "--config", config];
+    if (cache === undefined) return new GuestProcess([...command, "--cold"], { owned });
+    return new GuestProcess(command, { owned, env: { DENOVISOR_CACHE: cache } });
   }
 }
 
@@ -128,6 +140,6 @@ export class Qemu implements Contestant {
     // Once its firmware speaks, it listens.
     await first.shell.until("OpenSBI");
     const owned = onFailure.move();
-    return new GuestProcess(qemuCommand(client, `socket,connect=127.0.0.1:${port}`), owned);
+    return new GuestProcess(qemuCommand(client, `socket,connect=127.0.0.1:${port}`), { owned });
   }
 }

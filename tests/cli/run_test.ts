@@ -99,6 +99,32 @@ Deno.test("--stats tells how much was interpreted, of how many instructions, and
     assertEquals(interpreted.instructions, compiled.instructions);
   }));
 
+Deno.test("what one run compiled the next one has at once, unless it is to be cold", () =>
+  inFolder(async (file) => {
+    // Forty loops, each behind the one before.
+    const loop = code(
+      0x0000_83b7, // lui t2, 8: as many times as there are bytes in eight pages
+      0xfff3_8393, // addi t2, t2, -1
+      0xfe03_9ee3, // bnez t2, .-4
+    );
+    const bytes = new Uint8Array([...Array(40).fill([...loop]).flat(), ...SAY_X_AND_SHUT_DOWN]);
+    const kernel = file("loops.elf", elf({ segments: [{ bytes }] }));
+    const counts = async (...options: string[]) => {
+      const run = ["run", "--kernel", kernel, "--stats", ...options];
+      const { code, err } = await denovisor(run, { env: { DENOVISOR_CACHE: `${kernel}.cache` } });
+      assertEquals(code, 0);
+      return [Number(/^adopted +(\d+)$/m.exec(err)![1]), Number(/^regions +(\d+)$/m.exec(err)![1])];
+    };
+    for (const options of [["--cold"], [], ["--cold"]]) {
+      const [adopted, regions] = await counts(...options);
+      assertEquals(adopted, 0);
+      assertGreater(regions, 20);
+    }
+    const [adopted, regions] = await counts();
+    assertGreater(adopted, 20);
+    assertLess(regions, 10);
+  }));
+
 Deno.test("machines of one configuration run side by side, each line with its machine's name", () =>
   inFolder(async (file) => {
     const [fine, wrong] = [elf({ segments: [{ bytes: SAY_X_AND_SHUT_DOWN }] }), endsWith(3)];

@@ -1,7 +1,7 @@
-// The instruction clock: boots of Linux with the same inputs are the same to the bit, whatever the quanta, with the compiler or without.
+// The instruction clock: boots of Linux with the same inputs are the same to the bit, whatever the quanta, and whatever is compiled when.
 
 import { assertEquals, assertGreater, assertNotEquals, assertStringIncludes } from "@std/assert";
-import { defineBackend, defineDevice, type Nanos, object } from "../../mod.ts";
+import { type Bytes, createHypervisor, defineBackend, defineDevice, type Keep, type Nanos, object } from "../../mod.ts";
 import { guestImage, LinuxGuest, within } from "../support/linux_guest.ts";
 
 const image = (await guestImage())!;
@@ -38,8 +38,9 @@ const test_ticker = defineDevice({
 
 /** Boots, works and powers off; gives the state at every interval and at the end, and what the guest said. */
 async function record(
-  { quantum, seed = 1, compiler = true }: { quantum?: number; seed?: number; compiler?: boolean },
+  { quantum, seed = 1, compiler = true, keep }: { quantum?: number; seed?: number; compiler?: boolean; keep?: Keep },
 ): Promise<{ looks: Look[]; said: string }> {
+  await using hypervisor = createHypervisor({ keep: keep && (() => keep) });
   const looks: Look[] = [];
   const look = async (): Promise<void> => {
     const { nanoseconds, instructions } = guest.machine.stats();
@@ -58,6 +59,7 @@ async function record(
     clock: "instructions",
     seed,
     quantum,
+    hypervisor,
     memory: "128M",
     append: `denovisor.init="${WORK}"`,
     plugins: { test_ticker, test_looker },
@@ -88,13 +90,20 @@ function assertSame(what: string, found: Awaited<ReturnType<typeof record>>, wan
 }
 
 Deno.test({
-  name: "Linux boots the same with quanta of any size and without the compiler, and otherwise with another seed",
+  name: "Linux boots the same with quanta of any size, kept code or no compiler, and otherwise with another seed",
   ignore: !image,
   async fn() {
-    const first = await record({});
+    let kept: Bytes | undefined;
+    const keep: Keep = {
+      load: () => Promise.resolve(kept),
+      save: (bytes) => Promise.resolve(void (kept = bytes)),
+    };
+    const first = await record({ keep });
     assertStringIncludes(first.said, "riscv-timer");
     assertGreater(first.looks.length, 5);
     assertSame("quanta of 997 instructions", await record({ quantum: 997 }), first);
+    assertGreater(kept?.length ?? 0, 1e6);
+    assertSame("the code that the first one compiled", await record({ keep }), first);
     assertSame("the interpreter alone", await record({ quantum: 100_000, compiler: false }), first);
     assertNotEquals((await record({ seed: 2 })).looks.at(-1)!.hash, first.looks.at(-1)!.hash);
   },

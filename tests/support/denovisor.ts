@@ -11,14 +11,14 @@ export interface Outcome {
   readonly err: string;
 }
 
-async function deno(args: readonly string[], input = ""): Promise<Outcome> {
+async function deno(args: readonly string[], input = "", env: Record<string, string> = {}): Promise<Outcome> {
   const child = new Deno.Command(Deno.execPath(), {
     args: [...args],
     cwd: root,
     stdin: "piped",
     stdout: "piped",
     stderr: "piped",
-    env: { NO_COLOR: "1" },
+    env: { NO_COLOR: "1", ...env },
   }).spawn();
   const writer = child.stdin.getWriter();
   // A program that ended already reads nothing of it.
@@ -42,9 +42,9 @@ async function imports(): Promise<string[]> {
 /** `denovisor ARGS`, in the project's folder; `flags` are Deno's own. */
 export async function denovisor(
   args: readonly string[],
-  { flags = ["-A"], input }: { flags?: readonly string[]; input?: string } = {},
+  { flags = ["-A"], input, env }: { flags?: readonly string[]; input?: string; env?: Record<string, string> } = {},
 ): Promise<Outcome> {
-  return await deno(["run", "-q", ...flags, ...await imports(), "cli/main.ts", ...args], input);
+  return await deno(["run", "-q", ...flags, ...await imports(), "cli/main.ts", ...args], input, env);
 }
 
 /** `deno test ARGS`, in the project's folder. */

@@ -16,6 +16,8 @@ export interface Setup {
   readonly mac?: string;
   /** Without our compiler; not for QEMU. */
   readonly interpreted?: boolean;
+  /** A folder for what we keep from one run to the next; not for QEMU. */
+  readonly cache?: string;
 }
 
 /** The first line of what a program says of its version; nothing if it is not installed. */

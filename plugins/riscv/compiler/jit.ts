@@ -13,6 +13,7 @@ import { TRANSLATION } from "../wasm_hart.ts";
 import { INTEGER_HELPERS } from "../wasm_values.ts";
 import { addRunTo, REGION_SIGNATURE } from "../wasm_runtime.ts";
 import { RegionCompiler, type RegionImports } from "./compiler.ts";
+import { CodeRecord, isReachedIn, KeptCode, type PageContent, reachedBy } from "./kept_code.ts";
 import { type Block, PageReader, type Region } from "./region.ts";
 import { type RegionHead, type ResidentOptions, Residents } from "./residents.ts";
 
@@ -22,7 +23,12 @@ export interface JitOptions extends ResidentOptions {
   readonly only: number | undefined;
   /** Whether the host's multiply-add rounds once. */
   readonly fused: boolean;
+  /** Where what is compiled is kept for the next machine; what an earlier one left there. */
+  readonly keeps: boolean;
+  readonly kept: Uint8Array | undefined;
 }
+
+type Bytes = Uint8Array<ArrayBuffer>;
 
 /** Entries compiled together; fewer, when they have waited for that many runs of the engine, or the threshold's. */
 const BATCH = 32;
@@ -34,9 +40,25 @@ const MAX_TIMES = 32;
 const WINDOW = 64;
 const STRADDLES = 4;
 
+/** The form of compiled code: raise it with every change of what a region's code is, or of what it asks of its imports. */
+const FORM = 1;
+/** Fewer regions are compiled again as fast; what is kept is made anew once so much of what ran was not in it. */
+const LEAST_KEPT = 16;
+const NEWS = 0.1;
+
 /** A candidate, with what is to be compiled. */
 interface Found extends RegionHead {
   readonly region: Region;
+}
+
+/** What becomes a function of a module; `page` tells pages apart. */
+interface ModuleRegion {
+  readonly page: number;
+  readonly offset: number;
+  readonly region: Region;
+  readonly optimized: boolean;
+  readonly index: number;
+  readonly grouped: boolean;
 }
 
 /**
@@ -48,6 +70,8 @@ export class Jit {
   optimized = 0;
   modules = 0;
   compiledBytes = 0;
+  /** Regions that an earlier machine had compiled. */
+  adopted = 0;
   readonly #residents: Residents;
   readonly #reader = new PageReader(INSTRUCTIONS);
   /** By entry. */
@@ -57,6 +81,10 @@ export class Jit {
   /** How often regions found accesses in two pages since the window began, by entry; where that was too often, by page. */
   readonly #straddles = new Map<number, number>();
   readonly #scattered = new Map<number, Set<number>>();
+  /** What this machine runs, if that is kept, and what an earlier one ran; what the code depends on. */
+  readonly #record?: CodeRecord;
+  #kept?: CodeRecord;
+  readonly #form: string;
   /** Runs since something is in the queue, and of the window. */
   #waited = 0;
   #window = 0;
@@ -71,6 +99,10 @@ export class Jit {
   ) {
     this.#residents = new Residents(memory, code, table, options);
     code.onPageDrop = (page) => this.#forget(page);
+    const { pages, shared, turnsOffset } = memory;
+    this.#form = JSON.stringify({ FORM, pages, shared, turnsOffset, only: options.only, fused: options.fused });
+    if (options.keeps) this.#record = new CodeRecord();
+    if (options.kept) this.#use(options.kept);
   }
 
   get evictions(): number {
@@ -138,29 +170,89 @@ export class Jit {
     if (!work.length) return;
     this.#residents.makeRoom(work.length);
     const indices = this.#residents.admit(work);
-    const module = new ModuleBuilder({ pages: this.memory.pages, shared: this.memory.shared, table: true });
-    const floats = work.some(({ region }) => [...region.values()].some(computesFloats));
-    const imports = importAll(module, this.options, floats ? FP_OPS : []);
-    const { params, results } = REGION_SIGNATURE;
-    const functions = work.map((_, i) => module.function([...params], [...results], `r${i}`));
-    work.forEach(({ entry, page, region, optimized }, i) => {
-      const neighbour = (offset: number) =>
-        functions[work.findIndex((other) => other.page === page && other.entry === page + offset * 4)]?.callee;
-      const index = indices[i];
-      const turns = optimized ? undefined : this.#residents.turnsAt(index);
+    const bytes = this.#write(work.map(({ entry, page, region, optimized }, i) => {
       const grouped = !this.#scattered.get(page)?.has(entry);
-      new RegionCompiler(functions[i].body, region, imports, { index, turns, grouped, neighbour }).write();
-    });
-    const bytes = module.bytes();
+      return { page, offset: (entry - page) / 4, region, optimized, index: indices[i], grouped };
+    }));
     this.modules++;
     this.compiledBytes += bytes.length;
     this.regions += work.length;
     for (const each of work) if (each.optimized) this.#noteOptimized(each);
+    this.#residents.install(indices, this.#instantiate(bytes, work.length), bytes.length);
+    for (const { entry, page, region, optimized } of work) {
+      this.#record?.note(this.#content(page), { offset: (entry - page) / 4, optimized, reached: reachedBy(region) });
+    }
+  }
+
+  /** Writes a module with a function for each of these: `r0`, `r1`… */
+  #write(work: readonly ModuleRegion[]): Bytes {
+    const { pages, shared } = this.memory;
+    const module = new ModuleBuilder({ pages, shared, table: true });
+    const floats = work.some(({ region }) => [...region.values()].some(computesFloats));
+    const imports = importAll(module, this.options, floats ? FP_OPS : []);
+    const { params, results } = REGION_SIGNATURE;
+    const functions = work.map((_, i) => module.function([...params], [...results], `r${i}`));
+    work.forEach(({ page, region, optimized, index, grouped }, i) => {
+      const neighbour = (offset: number) =>
+        functions[work.findIndex((other) => other.page === page && other.offset === offset)]?.callee;
+      const turns = optimized ? undefined : this.#residents.turnsAt(index);
+      new RegionCompiler(functions[i].body, region, imports, { index, turns, grouped, neighbour }).write();
+    });
+    return module.bytes();
+  }
+
+  /** The functions of a module. */
+  #instantiate(bytes: Bytes, count: number): CallableFunction[] {
     const { functions: env, optimize, straddle, memory: { wasm: memory }, table } = this;
     const { exports } = new WebAssembly.Instance(new WebAssembly.Module(bytes), {
       env: { ...env, optimize, straddle, memory, table },
     });
-    this.#residents.install(indices, work.map((_, i) => exports[`r${i}`] as CallableFunction), bytes.length);
+    return Array.from({ length: count }, (_, i) => exports[`r${i}`] as CallableFunction);
+  }
+
+  // ------------------------------------------------------------ from one machine to the next
+
+  /** Takes what an earlier machine left, if it fits this one: its regions stand in their pages from the beginning. */
+  #use(file: Uint8Array): void {
+    const kept = KeptCode.read(file, this.#form);
+    if (!kept || kept.code.length > this.options.codeBytes / 2) return;
+    const { record: { regions }, code } = kept;
+    try {
+      this.#residents.found(this.#instantiate(code, regions.length), code.length);
+    } catch {
+      return; // no such module
+    }
+    this.#kept = kept.record;
+    const byPage = Map.groupBy(regions.map((region, index) => ({ ...region, index })), ({ page }) => page);
+    this.code.onPage = (page) => {
+      const content = this.#content(page);
+      for (const region of byPage.get(kept.record.find(content) ?? -1) ?? []) {
+        const { index, offset, optimized } = region;
+        if (!this.#residents.adopt(index, { entry: page + offset * 4, page, optimized })) continue;
+        this.adopted++;
+        this.#record?.note(content, region);
+      }
+    };
+  }
+
+  /** What the next machine is to have, unless that is what this one had. */
+  keep(): Bytes | undefined {
+    const record = this.#record;
+    if (!record || this.regions < LEAST_KEPT || this.regions <= NEWS * this.adopted) return undefined;
+    if (this.#kept) record.addMissing(this.#kept);
+    const views = record.pages.map(({ buffer, byteOffset }) => new DataView(buffer, byteOffset, PAGE_BYTES));
+    const heads = Map.groupBy(record.regions, ({ page }) => page);
+    const work = record.regions.map((kept, index) => {
+      const { page, offset, reached } = kept;
+      const entries = heads.get(page)!.map((each) => each.offset);
+      const region = this.#reader.region(views[page], offset, (at) => isReachedIn(reached, at), entries);
+      return { ...kept, index, region, grouped: true };
+    });
+    return KeptCode.write(record, this.#write(work), this.#form);
+  }
+
+  #content(page: number): PageContent {
+    return new Int32Array(this.memory.wasm.buffer, this.code.hostOf(page), PAGE_BYTES / 4);
   }
 
   #noteOptimized({ entry, page, region }: Found): void {

@@ -55,6 +55,8 @@ export class Residents {
   readonly #byPage = new Map<number, Set<number>>();
   readonly #turns: Int32Array;
   #bytes = 0;
+  /** How many indices are functions of the module that stays. */
+  #found = 0;
   /** Bytes at which the next trial begins. */
   #mark: number;
 
@@ -110,6 +112,25 @@ export class Residents {
     this.#mark = (this.#bytes + codeBytes) / 2;
   }
 
+  /** Takes in a module that stays: the first indices are its functions', and free for its regions until `adopt`. */
+  found(functions: readonly CallableFunction[], bytes: number): void {
+    this.#free.splice(-functions.length);
+    functions.forEach((each, index) => this.table.set(index, each));
+    this.#found = functions.length;
+    this.#bytes = bytes;
+  }
+
+  /** Puts one of these functions in the place of an entry, unless it stands in another one's; whether it did. */
+  adopt(index: number, head: RegionHead): boolean {
+    if (this.#residents[index] || this.#byEntry.has(head.entry)) return false;
+    this.#residents[index] = { ...head, module: { bytes: 0, regions: 1 }, trial: false };
+    this.#place(index, head);
+    this.rewind(index);
+    this.code.decode(head.entry);
+    this.code.replace(head.entry, index);
+    return true;
+  }
+
   /** Indices for these regions, which are kept from now on. */
   admit(regions: readonly RegionHead[]): number[] {
     return regions.map(({ entry, page, optimized }) => {
@@ -120,11 +141,15 @@ export class Residents {
       }
       const index = this.#free.pop()!;
       this.#residents[index] = { entry, page, optimized, module: { bytes: 0, regions: 1 }, trial: true };
-      this.#byEntry.set(entry, index);
-      const indices = this.#byPage.get(page) ?? new Set();
-      this.#byPage.set(page, indices.add(index));
+      this.#place(index, { entry, page });
       return index;
     });
+  }
+
+  #place(index: number, { entry, page }: Pick<RegionHead, "entry" | "page">): void {
+    this.#byEntry.set(entry, index);
+    const indices = this.#byPage.get(page) ?? new Set();
+    this.#byPage.set(page, indices.add(index));
   }
 
   /** Puts the functions of a module in the table, and calls of them in their entries' places. */
@@ -187,6 +212,7 @@ export class Residents {
     this.#residents[index] = undefined;
     this.#byEntry.delete(entry);
     this.#leave(module);
+    if (index < this.#found) return;
     this.table.set(index, null);
     this.#free.push(index);
   }

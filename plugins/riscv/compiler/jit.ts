@@ -1,34 +1,20 @@
 // What is compiled, and when: hot entries are gathered, compiled in batches, and what runs on and on once more.
 
-import { ACCESS } from "../cause.ts";
 import type { CodeCache } from "../code.ts";
 import { INSTRUCTIONS } from "../instructions.ts";
 import { PAGE_BYTES } from "../layout.ts";
 import type { EngineMemory } from "../memory.ts";
-import { FP_OPS, type FpOp } from "../softfloat.ts";
-import type { Callee } from "../wasm/function.ts";
-import { ModuleBuilder } from "../wasm/module.ts";
-import { TYPE } from "../wasm/types.ts";
-import { TRANSLATION } from "../wasm_hart.ts";
-import { INTEGER_HELPERS } from "../wasm_values.ts";
-import { addRunTo, REGION_SIGNATURE } from "../wasm_runtime.ts";
-import { RegionCompiler, type RegionImports } from "./compiler.ts";
-import { CodeRecord, isReachedIn, KeptCode, type PageContent, reachedBy } from "./kept_code.ts";
-import { type Block, PageReader, type Region } from "./region.ts";
+import { Keeper } from "./keeper.ts";
+import { type ModuleOptions, RegionModules } from "./modules.ts";
+import { PageReader, type Region } from "./region.ts";
 import { type RegionHead, type ResidentOptions, Residents } from "./residents.ts";
 
 /** How much is compiled, and when. */
-export interface JitOptions extends ResidentOptions {
-  /** See {@linkcode hartBlock}. */
-  readonly only: number | undefined;
-  /** Whether the host's multiply-add rounds once. */
-  readonly fused: boolean;
-  /** Where what is compiled is kept for the next machine; what an earlier one left there. */
+export interface JitOptions extends ResidentOptions, ModuleOptions {
+  /** Whether what is compiled is kept for the next machine; what an earlier one left. */
   readonly keeps: boolean;
   readonly kept: Uint8Array | undefined;
 }
-
-type Bytes = Uint8Array<ArrayBuffer>;
 
 /** Entries compiled together; fewer, when they have waited for that many runs of the engine, or the threshold's. */
 const BATCH = 32;
@@ -40,25 +26,9 @@ const MAX_TIMES = 32;
 const WINDOW = 64;
 const STRADDLES = 4;
 
-/** The form of compiled code: raise it with every change of what a region's code is, or of what it asks of its imports. */
-const FORM = 1;
-/** Fewer regions are compiled again as fast; what is kept is made anew once so much of what ran was not in it. */
-const LEAST_KEPT = 16;
-const NEWS = 0.1;
-
 /** A candidate, with what is to be compiled. */
 interface Found extends RegionHead {
   readonly region: Region;
-}
-
-/** What becomes a function of a module; `page` tells pages apart. */
-interface ModuleRegion {
-  readonly page: number;
-  readonly offset: number;
-  readonly region: Region;
-  readonly optimized: boolean;
-  readonly index: number;
-  readonly grouped: boolean;
 }
 
 /**
@@ -70,9 +40,9 @@ export class Jit {
   optimized = 0;
   modules = 0;
   compiledBytes = 0;
-  /** Regions that an earlier machine had compiled. */
-  adopted = 0;
   readonly #residents: Residents;
+  readonly #modules: RegionModules;
+  readonly #keeper?: Keeper;
   readonly #reader = new PageReader(INSTRUCTIONS);
   /** By entry. */
   readonly #queue = new Map<number, RegionHead>();
@@ -81,10 +51,6 @@ export class Jit {
   /** How often regions found accesses in two pages since the window began, by entry; where that was too often, by page. */
   readonly #straddles = new Map<number, number>();
   readonly #scattered = new Map<number, Set<number>>();
-  /** What this machine runs, if that is kept, and what an earlier one ran; what the code depends on. */
-  readonly #record?: CodeRecord;
-  #kept?: CodeRecord;
-  readonly #form: string;
   /** Runs since something is in the queue, and of the window. */
   #waited = 0;
   #window = 0;
@@ -99,10 +65,18 @@ export class Jit {
   ) {
     this.#residents = new Residents(memory, code, table, options);
     code.onPageDrop = (page) => this.#forget(page);
-    const { pages, shared, turnsOffset } = memory;
-    this.#form = JSON.stringify({ FORM, pages, shared, turnsOffset, only: options.only, fused: options.fused });
-    if (options.keeps) this.#record = new CodeRecord();
-    if (options.kept) this.#use(options.kept);
+    const { optimize, straddle } = this;
+    const { only, fused, keeps, kept } = options;
+    const turnsAt = (index: number) => this.#residents.turnsAt(index);
+    this.#modules = new RegionModules(memory, { ...functions, optimize, straddle, table }, { only, fused }, turnsAt);
+    if (!keeps) return;
+    this.#keeper = new Keeper(memory, code, this.#residents, this.#modules, this.#reader);
+    if (kept) this.#keeper.use(kept);
+  }
+
+  /** Regions that an earlier machine had compiled. */
+  get adopted(): number {
+    return this.#keeper?.adopted ?? 0;
   }
 
   get evictions(): number {
@@ -170,89 +144,23 @@ export class Jit {
     if (!work.length) return;
     this.#residents.makeRoom(work.length);
     const indices = this.#residents.admit(work);
-    const bytes = this.#write(work.map(({ entry, page, region, optimized }, i) => {
+    const bytes = this.#modules.write(work.map(({ entry, page, region, optimized }, i) => {
       const grouped = !this.#scattered.get(page)?.has(entry);
       return { page, offset: (entry - page) / 4, region, optimized, index: indices[i], grouped };
     }));
     this.modules++;
     this.compiledBytes += bytes.length;
     this.regions += work.length;
-    for (const each of work) if (each.optimized) this.#noteOptimized(each);
-    this.#residents.install(indices, this.#instantiate(bytes, work.length), bytes.length);
-    for (const { entry, page, region, optimized } of work) {
-      this.#record?.note(this.#content(page), { offset: (entry - page) / 4, optimized, reached: reachedBy(region) });
+    for (const each of work) {
+      if (each.optimized) this.#noteOptimized(each);
+      this.#keeper?.note(each, each.region);
     }
-  }
-
-  /** Writes a module with a function for each of these: `r0`, `r1`… */
-  #write(work: readonly ModuleRegion[]): Bytes {
-    const { pages, shared } = this.memory;
-    const module = new ModuleBuilder({ pages, shared, table: true });
-    const floats = work.some(({ region }) => [...region.values()].some(computesFloats));
-    const imports = importAll(module, this.options, floats ? FP_OPS : []);
-    const { params, results } = REGION_SIGNATURE;
-    const functions = work.map((_, i) => module.function([...params], [...results], `r${i}`));
-    work.forEach(({ page, region, optimized, index, grouped }, i) => {
-      const neighbour = (offset: number) =>
-        functions[work.findIndex((other) => other.page === page && other.offset === offset)]?.callee;
-      const turns = optimized ? undefined : this.#residents.turnsAt(index);
-      new RegionCompiler(functions[i].body, region, imports, { index, turns, grouped, neighbour }).write();
-    });
-    return module.bytes();
-  }
-
-  /** The functions of a module. */
-  #instantiate(bytes: Bytes, count: number): CallableFunction[] {
-    const { functions: env, optimize, straddle, memory: { wasm: memory }, table } = this;
-    const { exports } = new WebAssembly.Instance(new WebAssembly.Module(bytes), {
-      env: { ...env, optimize, straddle, memory, table },
-    });
-    return Array.from({ length: count }, (_, i) => exports[`r${i}`] as CallableFunction);
-  }
-
-  // ------------------------------------------------------------ from one machine to the next
-
-  /** Takes what an earlier machine left, if it fits this one: its regions stand in their pages from the beginning. */
-  #use(file: Uint8Array): void {
-    const kept = KeptCode.read(file, this.#form);
-    if (!kept || kept.code.length > this.options.codeBytes / 2) return;
-    const { record: { regions }, code } = kept;
-    try {
-      this.#residents.found(this.#instantiate(code, regions.length), code.length);
-    } catch {
-      return; // no such module
-    }
-    this.#kept = kept.record;
-    const byPage = Map.groupBy(regions.map((region, index) => ({ ...region, index })), ({ page }) => page);
-    this.code.onPage = (page) => {
-      const content = this.#content(page);
-      for (const region of byPage.get(kept.record.find(content) ?? -1) ?? []) {
-        const { index, offset, optimized } = region;
-        if (!this.#residents.adopt(index, { entry: page + offset * 4, page, optimized })) continue;
-        this.adopted++;
-        this.#record?.note(content, region);
-      }
-    };
+    this.#residents.install(indices, this.#modules.functionsOf(bytes, work.length), bytes.length);
   }
 
   /** What the next machine is to have, unless that is what this one had. */
-  keep(): Bytes | undefined {
-    const record = this.#record;
-    if (!record || this.regions < LEAST_KEPT || this.regions <= NEWS * this.adopted) return undefined;
-    if (this.#kept) record.addMissing(this.#kept);
-    const views = record.pages.map(({ buffer, byteOffset }) => new DataView(buffer, byteOffset, PAGE_BYTES));
-    const heads = Map.groupBy(record.regions, ({ page }) => page);
-    const work = record.regions.map((kept, index) => {
-      const { page, offset, reached } = kept;
-      const entries = heads.get(page)!.map((each) => each.offset);
-      const region = this.#reader.region(views[page], offset, (at) => isReachedIn(reached, at), entries);
-      return { ...kept, index, region, grouped: true };
-    });
-    return KeptCode.write(record, this.#write(work), this.#form);
-  }
-
-  #content(page: number): PageContent {
-    return new Int32Array(this.memory.wasm.buffer, this.code.hostOf(page), PAGE_BYTES / 4);
+  keep(): Uint8Array<ArrayBuffer> | undefined {
+    return this.#keeper?.keep(this.regions);
   }
 
   #noteOptimized({ entry, page, region }: Found): void {
@@ -314,34 +222,4 @@ export class Jit {
     for (const entry of this.#scattered.get(page) ?? []) this.#straddles.delete(entry);
     this.#scattered.delete(page);
   }
-}
-
-/** Whether a block may call a function of floating point. */
-const computesFloats = ({ instructions }: Block): boolean => instructions.some(({ row }) => row.float);
-
-/** Imports what regions share with the interpreter, and adds what each module has of its own. */
-function importAll(module: ModuleBuilder, { only, fused }: JitOptions, floats: readonly FpOp[]): RegionImports {
-  const { i32, i64 } = TYPE;
-  const table = <K extends string>(names: readonly K[], make: (name: K) => Callee) =>
-    Object.fromEntries(names.map((name) => [name, make(name)])) as Record<K, Callee>;
-  const imports = {
-    integers: table(INTEGER_HELPERS, (name) => module.import(name, [i64, i64], [i64])),
-    floats: table(floats, (name) => module.import(name, [i32, i32, i64, i64, i64], [i64])),
-  };
-  const translate = {
-    [ACCESS.load]: module.import("translateLoad", [i32, i64, i32], [...TRANSLATION.results]),
-    [ACCESS.store]: module.import("translateStore", [i32, i64, i32], [...TRANSLATION.results]),
-  };
-  const translateStack = module.import("translateStack", [i32, i64, i32, i32], [i32]);
-  const optimize = module.import("optimize", [i32, i32], []);
-  const straddle = module.import("straddle", [i32], []);
-  const fetchCode = module.import("fetchCode", [i32, i64], [i32]);
-  const interpretTo = module.import("interpretTo", [...REGION_SIGNATURE.params, i64], [...REGION_SIGNATURE.results]);
-  const system = {
-    accessCsr: module.import("accessCsr", [i32, i32, i32, i64], [i32]),
-    enterSupervisor: module.import("enterSupervisor", [i32, i64], [i32]),
-    leaveSupervisor: module.import("leaveSupervisor", [i32], [i32]),
-  };
-  const runTo = addRunTo(module, { fetchCode, interpretTo, only });
-  return { ...imports, only, fused, optimize, straddle, translate, translateStack, system, runTo };
 }

@@ -60,6 +60,8 @@ class RiscvEngine implements Engine {
   #run!: (hart: number, address: bigint, depth: number) => number;
   #jit?: Jit;
   readonly #context: EngineContext<Config>;
+  /** What an earlier machine left, until {@linkcode prepare}. */
+  #kept?: Bytes;
   #retired = 0;
   #current = 0;
   #slice = SLICE;
@@ -68,8 +70,9 @@ class RiscvEngine implements Engine {
   #htif?: Htif;
 
   /** `kept`: what an earlier machine left. */
-  constructor(context: EngineContext<Config>, readonly kept: Bytes | undefined) {
+  constructor(context: EngineContext<Config>, kept: Bytes | undefined) {
     this.#context = context;
+    this.#kept = kept;
     const { ram, harts, config } = context;
     this.description = { isa: ISA, mmu: `riscv,${config.mmu}` };
     const codeBytes = Math.max(config.codeCache, LEAST_CODE_BYTES);
@@ -116,8 +119,9 @@ class RiscvEngine implements Engine {
       only,
       fused,
       keeps: config.compiler && this.#context.keep !== undefined,
-      kept: config.compiler ? this.kept : undefined,
+      kept: this.#kept,
     });
+    this.#kept = undefined;
     this.#slow.onHot = (entry) => jit.hot(entry);
     this.#run = instance.exports.run as (hart: number, address: bigint, depth: number) => number;
   }

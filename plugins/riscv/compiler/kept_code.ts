@@ -1,5 +1,6 @@
 // Compiled code that outlives its machine: which regions of which pages it is for, and how that is written to a file.
 
+import { integer, list, object, type Schema, string } from "../../../core/schema.ts";
 import { PAGE_BYTES } from "../layout.ts";
 import type { Region } from "./region.ts";
 
@@ -34,7 +35,7 @@ export class CodeRecord {
 
   /** The number of the page with that content, if it has regions. */
   find(content: PageContent): number | undefined {
-    return this.#byHash.get(hash(content))?.find((page) => this.pages[page].every((word, i) => word === content[i]));
+    return this.#byHash.get(sumOf(content))?.find((page) => this.pages[page].every((word, i) => word === content[i]));
   }
 
   /** Takes note of a region that was compiled from a page, or found to be of one. */
@@ -57,7 +58,7 @@ export class CodeRecord {
 
   add(content: PageContent): number {
     const page = this.pages.push(content) - 1;
-    const key = hash(content);
+    const key = sumOf(content);
     const pages = this.#byHash.get(key);
     if (pages) pages.push(page);
     else this.#byHash.set(key, [page]);
@@ -83,7 +84,8 @@ export function isReachedIn(reached: Bytes, offset: number): boolean {
   return (reached[offset >> 4] >> (offset >> 1 & 7) & 1) === 1;
 }
 
-function hash(content: PageContent): number {
+/** A sum that another content has, most likely. */
+export function sumOf(content: PageContent): number {
   let sum = 0;
   for (let i = 0; i < content.length; i++) sum = Math.imul(sum ^ content[i], 0x9e3779b1) ^ sum >>> 15;
   return sum;
@@ -93,13 +95,21 @@ function hash(content: PageContent): number {
 
 /** What stands in front of the pages, as JSON behind the mark and its length. */
 interface Head {
-  /** What the code was made for: see {@linkcode KeptCode.read}. */
+  /** What the code was made for: see {@linkcode RegionModules.form}. */
   readonly form: string;
   readonly pages: number;
-  /** Page, offset, and whether it is optimized. */
-  readonly regions: readonly (readonly [page: number, offset: number, optimized: boolean])[];
+  /** Of each region: its page, its offset in halfwords, and 1 if it is optimized. */
+  readonly regions: readonly number[];
+  /** Bytes of the module. */
   readonly code: number;
 }
+const HEAD: Schema<Head> = object({
+  form: string,
+  pages: integer({ min: 0, max: MAX_KEPT }),
+  regions: list(integer({ min: 0, max: PAGE_BYTES / 2 - 1 })),
+  code: integer({ min: 0 }),
+});
+const HEAD_NUMBERS = 3;
 
 const MARK = 0x3143_5644; // "DVC1"
 
@@ -111,24 +121,28 @@ export class KeptCode {
   static read(file: Uint8Array, form: string): KeptCode | undefined {
     if (file.length < 12 || file.length % 4) return undefined;
     const words = new Int32Array(file.slice().buffer);
-    if (words[0] !== MARK || words.at(-1) !== hash(words.subarray(0, -1))) return undefined;
+    const bytes = new Uint8Array(words.buffer);
+    if (words[0] !== MARK || words.at(-1) !== sumOf(words.subarray(0, -1))) return undefined;
+    let head: Head;
     try {
-      const start = 8 + words[1];
-      const head: Head = JSON.parse(new TextDecoder().decode(file.subarray(8, start)));
-      if (head.form !== form) return undefined;
-      const record = new CodeRecord();
-      for (let i = 0; i < head.pages; i++) {
-        const at = start / 4 + i * WORDS;
-        record.add(words.slice(at, at + WORDS));
-      }
-      let at = start + head.pages * PAGE_BYTES;
-      for (const [page, offset, optimized] of head.regions) {
-        record.note(record.pages[page], { offset, optimized, reached: file.slice(at, at += REACHED_BYTES) });
-      }
-      return new KeptCode(record, file.slice(at, at + head.code));
+      head = HEAD.parse(JSON.parse(new TextDecoder().decode(bytes.subarray(8, 8 + words[1]))), "head");
     } catch {
       return undefined; // no JSON, or not such a head
     }
+    const { pages, regions, code } = head;
+    const count = regions.length / HEAD_NUMBERS;
+    const at = placesIn(words[1], pages, count, code);
+    if (head.form !== form || at.end !== file.length - 4) return undefined;
+    const record = new CodeRecord();
+    for (let i = 0; i < pages; i++) record.add(words.subarray((at.pages + i * PAGE_BYTES) / 4).subarray(0, WORDS));
+    for (let i = 0; i < count; i++) {
+      const [page, halfword, optimized] = regions.slice(i * HEAD_NUMBERS, (i + 1) * HEAD_NUMBERS);
+      if (page >= pages) return undefined;
+      const reached = bytes.subarray(at.reached + i * REACHED_BYTES).subarray(0, REACHED_BYTES);
+      record.note(record.pages[page], { offset: 2 * halfword, optimized: optimized === 1, reached });
+    }
+    if (record.regions.length !== count) return undefined; // two of them are one, or one is none
+    return new KeptCode(record, bytes.subarray(at.code, at.code + code));
   }
 
   /** Writes the file. */
@@ -136,23 +150,29 @@ export class KeptCode {
     const head: Head = {
       form,
       pages: pages.length,
-      regions: regions.map(({ page, offset, optimized }) => [page, offset, optimized]),
+      regions: regions.flatMap(({ page, offset, optimized }) => [page, offset / 2, Number(optimized)]),
       code: code.length,
     };
     const text = new TextEncoder().encode(JSON.stringify(head));
-    const start = 8 + Math.ceil(text.length / 4) * 4;
-    const reachedAt = start + pages.length * PAGE_BYTES;
-    const codeAt = reachedAt + regions.length * REACHED_BYTES;
-    const words = new Int32Array(Math.ceil((codeAt + code.length) / 4) + 1);
+    const at = placesIn(Math.ceil(text.length / 4) * 4, pages.length, regions.length, code.length);
+    const words = new Int32Array(at.end / 4 + 1);
     const file = new Uint8Array(words.buffer);
     words[0] = MARK;
-    words[1] = start - 8;
-    file.fill(0x20, 8, start); // JSON may end with blanks
+    words[1] = at.pages - 8;
+    file.fill(0x20, 8, at.pages); // JSON may end with blanks
     file.set(text, 8);
-    pages.forEach((page, i) => words.set(page, start / 4 + i * WORDS));
-    regions.forEach(({ reached }, i) => file.set(reached, reachedAt + i * REACHED_BYTES));
-    file.set(code, codeAt);
-    words[words.length - 1] = hash(words.subarray(0, -1));
+    pages.forEach((page, i) => words.set(page, (at.pages + i * PAGE_BYTES) / 4));
+    regions.forEach(({ reached }, i) => file.set(reached, at.reached + i * REACHED_BYTES));
+    file.set(code, at.code);
+    words[words.length - 1] = sumOf(words.subarray(0, -1));
     return file;
   }
+}
+
+/** Where the parts of a file start, behind a head of so many bytes; the sum over all of them comes at the end. */
+function placesIn(head: number, pages: number, regions: number, code: number) {
+  const start = 8 + head;
+  const reached = start + pages * PAGE_BYTES;
+  const codeAt = reached + regions * REACHED_BYTES;
+  return { pages: start, reached, code: codeAt, end: codeAt + Math.ceil(code / 4) * 4 };
 }

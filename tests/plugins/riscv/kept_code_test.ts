@@ -2,7 +2,7 @@
 
 import { assert, assertEquals, assertGreater } from "@std/assert";
 import { createHypervisor, createMachine, type Keep } from "../../../mod.ts";
-import { CodeRecord, KeptCode } from "../../../plugins/riscv/compiler/kept_code.ts";
+import { CodeRecord, KeptCode, sumOf } from "../../../plugins/riscv/compiler/kept_code.ts";
 import { elfProgram, finish } from "../../support/bare_guest.ts";
 
 /** Twenty functions on two pages, called by a loop; what they compute is stored at last. */
@@ -69,6 +69,16 @@ async function withKernel(addend: number, use: (path: string) => Promise<void>):
   }
 }
 
+/** A file with that head, and nothing behind it but the right sum. */
+function sealed(head: string): Uint8Array {
+  const text = new TextEncoder().encode(head.padEnd(Math.ceil(head.length / 4) * 4));
+  const words = new Int32Array(3 + text.length / 4);
+  new Uint8Array(words.buffer).set(text, 8);
+  [words[0], words[1]] = [0x3143_5644, text.length];
+  words[words.length - 1] = sumOf(words.subarray(0, -1));
+  return new Uint8Array(words.buffer);
+}
+
 const END = { adopted: 0, regions: 0, logged: [] };
 /** What has to be the same, whatever was compiled when. */
 const outcome = (ended: Ended) => ({ ...ended, ...END });
@@ -127,6 +137,16 @@ Deno.test("a file that is none, or of another engine, is not used, and replaced"
       KeptCode.write(record, Uint8Array.of(0, 0x61, 0x73, 0x6d, 1, 0, 0, 0), form),
       KeptCode.write(record, Uint8Array.of(), "another"),
       crypto.getRandomValues(new Uint8Array(4096)),
+      ...[
+        '{"form":F,"pages":1,"regions":[0,0,0],"code":8}', // no room for its page
+        '{"form":F,"pages":0,"regions":[0,0,0],"code":0}',
+        '{"form":F,"pages":0,"regions":[0,0],"code":0}',
+        '{"form":F,"pages":1e9,"regions":[],"code":0}',
+        '{"form":F,"pages":0,"regions":[],"code":-1}',
+        '{"form":F,"pages":0,"regions":{},"code":0}',
+        "[]",
+        "{",
+      ].map((head) => sealed(head.replace("F", JSON.stringify(form)))),
     ];
     for (const [i, file] of files.entries()) {
       const bad = new Memory(file);

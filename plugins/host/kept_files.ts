@@ -11,11 +11,11 @@ const ENDING = ".kept";
  * write there nothing is kept, and nobody is asked for it.
  *
  * @example Machines of this program boot faster from the second time on
- * ```ts no-run
- * import { createHypervisor, createMachine, keepFiles } from "@denovisor/denovisor";
+ * ```ts
+ * import { createHypervisor, keepFiles } from "@denovisor/denovisor";
  *
  * await using hypervisor = createHypervisor({ keep: keepFiles(".cache/denovisor") });
- * await using machine = await createMachine({ boot: { kernel: "vmlinux" } }, { hypervisor });
+ * // createMachine(description, { hypervisor }), as often as you like
  * ```
  */
 export function keepFiles(folder: string): (key: string) => Keep {

@@ -55,8 +55,8 @@ export class Residents {
   readonly #byPage = new Map<number, Set<number>>();
   readonly #turns: Int32Array;
   #bytes = 0;
-  /** How many indices are functions of the module that stays. */
-  #found = 0;
+  /** The functions of the module that stays. */
+  #found: readonly CallableFunction[] = [];
   /** Bytes at which the next trial begins. */
   #mark: number;
 
@@ -114,9 +114,9 @@ export class Residents {
 
   /** Takes in a module that stays: the first indices are its functions', and free for its regions until `adopt`. */
   found(functions: readonly CallableFunction[], bytes: number): void {
-    this.#free.splice(-functions.length);
+    this.#free.length -= functions.length;
     functions.forEach((each, index) => this.table.set(index, each));
-    this.#found = functions.length;
+    this.#found = functions;
     this.#bytes = bytes;
   }
 
@@ -212,9 +212,8 @@ export class Residents {
     this.#residents[index] = undefined;
     this.#byEntry.delete(entry);
     this.#leave(module);
-    if (index < this.#found) return;
-    this.table.set(index, null);
-    this.#free.push(index);
+    this.table.set(index, this.#found[index] ?? null);
+    if (index >= this.#found.length) this.#free.push(index);
   }
 
   #leave(module: Module): void {

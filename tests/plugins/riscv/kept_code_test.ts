@@ -135,6 +135,7 @@ Deno.test("a file that is none, or of another engine, is not used, and replaced"
       flipped,
       KeptCode.write(record, Uint8Array.of(1, 2, 3), form),
       KeptCode.write(record, Uint8Array.of(0, 0x61, 0x73, 0x6d, 1, 0, 0, 0), form),
+      KeptCode.write(new CodeRecord(), Uint8Array.of(0, 0x61, 0x73, 0x6d, 1, 0, 0, 0), form), // of nothing
       KeptCode.write(record, Uint8Array.of(), "another"),
       crypto.getRandomValues(new Uint8Array(4096)),
       ...[

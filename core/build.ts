@@ -137,10 +137,11 @@ class Assembly {
     // What the host has to fetch is under way while the engine starts.
     const files = openBootFiles({ host, base, files: description.boot });
     files.catch(() => {}); // thrown where they are needed
+    const keep = this.#keep();
     const opened: [PlannedDevice, OpenBackends][] = [];
     for (const planned of devices) opened.push([planned, await this.#openBackends(planned)]);
     this.#print = opened.find(([, { print }]) => print)?.[1].print;
-    const engine = await this.#openEngine(firmware);
+    const engine = await this.#openEngine(firmware, keep);
     const memory = this.#memory = new GuestMemory(engine.ram, {
       written: (at, length) => engine.invalidate(at, length),
       privateLoans: this.#deterministic,
@@ -244,7 +245,7 @@ class Assembly {
     });
   }
 
-  async #openEngine(firmware: Firmware | undefined): Promise<Engine> {
+  async #openEngine(firmware: Firmware | undefined, keep: Keep | undefined): Promise<Engine> {
     const { engine: { definition, config }, board, description } = this.#plan;
     const probe = await definition.probe();
     if (!probe.usable) throw new Error(`Cannot use the engine ${definition.name} here: ${probe.why}`);
@@ -259,7 +260,7 @@ class Assembly {
       deterministic: this.#deterministic,
       console: (bytes) => this.#print?.(bytes),
       firmware,
-      keep: this.#keep(definition.name),
+      keep,
       power: this.#requests.askPower,
     });
     this.#closing(`the engine ${definition.name}`, () => engine.dispose());
@@ -268,19 +269,28 @@ class Assembly {
     return engine;
   }
 
-  /** Where the engine keeps something for machines that boot the same files. Failing at it, it does without. */
-  #keep(engine: string): Keep | undefined {
+  /**
+   * Where the engine keeps something for machines that boot the same files, which is being read. Where that fails, it
+   * does without.
+   */
+  #keep(): Keep | undefined {
     const { hypervisor: { keep, host }, base } = this.#options;
-    const { boot, cpus } = this.#plan.description;
+    const { description: { boot, cpus }, engine: { definition: { name: engine } } } = this.#plan;
     const files = [boot.kernel, boot.initrd, boot.bios];
     if (!keep || !files.every((file) => file === undefined || typeof file === "string")) return undefined;
-    const key = JSON.stringify([engine, cpus, ...files.map((file) => file && host.resolve(file, base))]);
+    let key;
+    try {
+      key = JSON.stringify([engine, cpus, ...files.map((file) => file && host.resolve(file, base))]);
+    } catch {
+      return undefined; // a location that nothing is found at: told of by its name where it is opened
+    }
     const failed = (what: string) => (error: unknown): undefined => {
       this.#log(`Cannot ${what} what the engine ${engine} keeps: ${messageOf(error)}`);
     };
     const place = keep(key);
+    const loaded = place.load().catch(failed("read"));
     return {
-      load: () => place.load().catch(failed("read")),
+      load: () => loaded,
       save: (bytes) => place.save(bytes).catch(failed("write")),
     };
   }

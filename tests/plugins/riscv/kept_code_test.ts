@@ -1,6 +1,6 @@
 // Compiled code that is kept from one machine to the next: the guest sees nothing of it, whatever the file holds.
 
-import { assert, assertEquals, assertGreater } from "@std/assert";
+import { assert, assertEquals, assertGreater, assertRejects } from "@std/assert";
 import { createHypervisor, createMachine, type Keep } from "../../../mod.ts";
 import { CodeRecord, KeptCode, sumOf } from "../../../plugins/riscv/compiler/kept_code.ts";
 import { elfProgram, finish } from "../../support/bare_guest.ts";
@@ -172,6 +172,21 @@ Deno.test("a place that can not be read or written is told of, and the machine r
       "Cannot write what the engine riscv keeps: no room on the disk",
     ]);
   }));
+
+Deno.test("a kernel that is nowhere is told of as without anything kept, and nothing is looked for", async () => {
+  const { host } = createHypervisor();
+  const resolve = () => {
+    throw new TypeError("there is no folder to start from");
+  };
+  await using hypervisor = createHypervisor({
+    host: { ...host, resolve },
+    keep: () => {
+      throw new Error("nothing is kept of nothing");
+    },
+  });
+  const error = await assertRejects(() => createMachine({ boot: { kernel: "k" } }, { hypervisor }), Error);
+  assertEquals(error.message, "Cannot read kernel k: there is no folder to start from");
+});
 
 Deno.test("the form of compiled code is another one where the code is", () =>
   withKernel(7, async (kernel) => {

@@ -3,6 +3,7 @@
 import { ACCESS } from "../cause.ts";
 import type { Decoded } from "../encoding.ts";
 import { INSTRUCTIONS } from "../instructions.ts";
+import type { Fields } from "../rows/row.ts";
 
 /** Accesses that are checked at once, by the first of them: all are made, or the block is left before. */
 export interface AccessGroup {
@@ -64,29 +65,30 @@ interface Sum {
 /** The access of each instruction of a block, if it is one; `grouped`: whether several may share a check. */
 export function accessesOf(block: readonly Decoded[], grouped: boolean): (BlockAccess | undefined)[] {
   const sums: Sum[] = [];
-  const groups = new Map<symbol, { group: AccessGroup; base: number }>();
+  /** By root: the last group, and what its base had added to that. */
+  const groups = new Map<symbol, { group: AccessGroup; plus: number }>();
   const sumOf = (register: number): Sum => sums[register] ??= { root: Symbol(), plus: 0, stack: register === SP };
-  return block.map(({ index, fields }) => {
-    const { rs1, rd, imm } = fields;
-    const kind = KINDS[index];
-    let access: BlockAccess | undefined;
-    if (kind) {
-      const { root, plus, stack } = sumOf(rs1);
-      const open = kind.plain && grouped ? groups.get(root) : undefined;
-      const at = kind.plain ? plus + imm - (open?.base ?? plus) : 0;
-      if (open && join(open.group, kind, at)) {
-        access = { group: open.group, leads: false, at };
-      } else {
-        const at = kind.plain ? imm : 0;
-        const group = { base: rs1, stack, access: kind.access, low: at, high: at + kind.size, count: 1 };
-        if (kind.plain) groups.set(root, { group, base: plus });
-        access = { group, leads: true, at };
-      }
+  const accessOf = (kind: Kind, { rs1, imm }: Fields): BlockAccess => {
+    const { access, size, plain } = kind;
+    const { root, plus, stack } = sumOf(rs1);
+    const open = plain && grouped ? groups.get(root) : undefined;
+    if (open) {
+      const at = plus + imm - open.plus;
+      if (join(open.group, kind, at)) return { group: open.group, leads: false, at };
     }
+    const at = plain ? imm : 0;
+    const group = { base: rs1, stack, access, low: at, high: at + size, count: 1 };
+    if (plain) groups.set(root, { group, plus });
+    return { group, leads: true, at };
+  };
+  return block.map(({ index, fields }) => {
+    const kind = KINDS[index];
+    const access = kind && accessOf(kind, fields);
     if (REMAPS[index]) groups.clear();
-    if (INSTRUCTIONS.encodings[index].fields.has("rd") && rd) {
-      const { root, plus, stack } = index === ADDI ? sumOf(rs1) : { root: Symbol(), plus: 0, stack: false };
-      sums[rd] = { root, plus: index === ADDI ? plus + imm : plus, stack };
+    const { rd, rs1, imm } = fields;
+    if (rd && INSTRUCTIONS.encodings[index].fields.has("rd")) {
+      const { root, plus, stack } = sumOf(rs1);
+      sums[rd] = index === ADDI ? { root, plus: plus + imm, stack } : { root: Symbol(), plus: 0, stack: false };
     }
     return access;
   });

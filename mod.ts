@@ -81,9 +81,9 @@ export interface Machine extends AsyncDisposable {
    * Counters for people. Every machine has `instructions`, executed since it was built (0 where the engine does not count
    * them), and `nanoseconds` of virtual time since it was built. The others are the engine's own, numbers of events
    * unless the name says `Percent` or `Bytes`. Of `riscv`: `interpretedPercent` of the instructions, `compiledRuns`
-   * (entries to compiled code), `traps`, `pageWalks`, `decoded` (instructions), `codeFlushes`, `adopted` (regions that an earlier machine compiled), `regions`, `optimized`,
-   * `modules`, `compiledBytes`, `residentBytes` (those that are kept) and `evictions` of the compiler, and `exitsTo…`, one
-   * for each way out of generated code.
+   * (entries to compiled code), `traps`, `pageWalks`, `decoded` (instructions), `codeFlushes`, `adopted` (regions that an
+   * earlier machine compiled), `regions`, `optimized`, `modules`, `compiledBytes`, `residentBytes` (those that are kept)
+   * and `evictions` of the compiler, and `exitsTo…`, one for each way out of generated code.
    * Of `kvm`: `exits` of the virtual CPUs.
    */
   stats(): Record<string, number>;

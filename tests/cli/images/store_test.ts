@@ -4,17 +4,9 @@ import { assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { join } from "@std/path";
 import { ImageError } from "../../../cli/images/errors.ts";
 import { findImage, imagesFolder, listImages, removeImage, storeImage } from "../../../cli/images/store.ts";
+import { withFolder } from "../../support/folder.ts";
 
 const SIGNAL = new AbortController().signal;
-
-async function withFolder(test: (folder: string) => Promise<void>): Promise<void> {
-  const folder = await Deno.makeTempDir();
-  try {
-    await test(folder);
-  } finally {
-    await Deno.remove(folder, { recursive: true });
-  }
-}
 
 /** Stores an image whose kernel holds the text. */
 function store(name: string, folder: string, text: string, afresh = false): ReturnType<typeof storeImage> {

@@ -54,16 +54,32 @@ export class EntryEncoder {
   step = 0;
 
   readonly #recipes: Recipe[] = [];
-  /** The patterns of 16-bit instructions seen so far: their numbers + 2, or 0. */
-  readonly #known = new Int16Array(2 ** 16);
+  /** What the 16-bit instructions seen so far became: both halves, and the step + 1, or 0. */
+  readonly #lows = new Int32Array(2 ** 16);
+  readonly #highs = new Int32Array(2 ** 16);
+  readonly #steps = new Uint8Array(2 ** 16);
 
   constructor(readonly table: InstructionTable, readonly handlers: HandlerNumbers) {}
 
   /** Encodes the instruction with these bits; of a 16-bit one only the low half counts. */
   encode(bits: number): void {
-    const wide = (bits & 3) === 3;
-    if (!wide) bits &= 0xffff;
-    const number = wide ? this.table.find(bits) : this.#findHalf(bits);
+    if ((bits & 3) === 3) return this.#make(bits);
+    const half = bits & 0xffff;
+    const known = this.#steps[half];
+    if (known) {
+      this.low = this.#lows[half];
+      this.high = this.#highs[half];
+      this.step = known - 1;
+      return;
+    }
+    this.#make(half);
+    this.#lows[half] = this.low;
+    this.#highs[half] = this.high;
+    this.#steps[half] = this.step + 1;
+  }
+
+  #make(bits: number): void {
+    const number = this.table.find(bits);
     if (number < 0) {
       this.low = this.handlers.illegal;
       this.high = bits;
@@ -80,11 +96,6 @@ export class EntryEncoder {
     }
     this.high = all << unused >> unused;
     this.step = step;
-  }
-
-  #findHalf(bits: number): number {
-    this.#known[bits] ||= this.table.find(bits) + 2;
-    return this.#known[bits] - 2;
   }
 
   #recipe(number: number): Recipe {

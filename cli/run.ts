@@ -1,6 +1,6 @@
 // `denovisor run`: boots the machines described on the command line and connects their consoles.
 
-import { join } from "@std/path";
+import { join } from "@std/path/join";
 import { createHypervisor, createMachine, type DeviceDescription, keepFiles, type MachineDescription } from "../mod.ts";
 import { why } from "../plugins/host/why.ts";
 import { CONFIG_OPTION, describe, MACHINE_OPTIONS, type Sources } from "./describe.ts";
@@ -32,8 +32,8 @@ const HELP: Help = {
     "a test program's own code, 124 after the time-out, and 1 for everything that is wrong.",
     "The riscv engine's config, for example --engine 'riscv,{\"threshold\": 500}', with its defaults:\n" +
     "  compiler: true         compile hot code, or interpret all of it\n" +
-    "  threshold: 4000        how often jumps reach code before it is compiled\n" +
-    "  optimize: 1000000      how often it is entered, and its loops turn, before it is compiled anew, for speed\n" +
+    "  threshold: 3000        how often jumps reach code within a short time before it is compiled\n" +
+    "  optimize: 750000       how often it is entered, and its loops turn, before it is compiled anew, for speed\n" +
     '  codeCache: "40M"       memory for decoded code\n' +
     '  compiledCode: "32M"    compiled code that is kept\n' +
     '  mmu: "sv39"           or sv48, sv57: the largest scheme of address translation',

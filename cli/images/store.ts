@@ -1,6 +1,6 @@
 // Where guest images are kept: one folder each in the user's cache (XDG Base Directory Specification and its peers).
 
-import { join } from "@std/path";
+import { join } from "@std/path/join";
 import { ImageError, InterruptedError } from "./errors.ts";
 
 /** A guest image that is ready to boot; its files by absolute path. */

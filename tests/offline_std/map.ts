@@ -4,7 +4,12 @@ import { fromFileUrl, join, toFileUrl } from "./path.ts";
 
 const MINUTES_KEPT = 10;
 const PROBE = { specifier: "jsr:@std/assert@^1", milliseconds: 4000 };
-const STAND_INS = { assert: "@std/assert", parse_args: "@std/cli/parse-args", path: "@std/path" };
+const STAND_INS = {
+  "@std/assert": "assert",
+  "@std/cli/parse-args": "parse_args",
+  "@std/path": "path",
+  "@std/path/join": "join",
+};
 
 const here = new URL(".", import.meta.url);
 const temp = Deno.env.get("TMPDIR") ?? Deno.env.get("TEMP") ?? "/tmp";
@@ -41,7 +46,7 @@ async function importMap(): Promise<string> {
   for (const [name, target] of Object.entries<string>(config.imports)) {
     if (!name.startsWith("@std/")) imports[name] = target;
   }
-  for (const [file, name] of Object.entries(STAND_INS)) imports[name] = new URL(`${file}.ts`, here).href;
+  for (const [name, file] of Object.entries(STAND_INS)) imports[name] = new URL(`${file}.ts`, here).href;
   return JSON.stringify({ imports }, null, 2);
 }
 

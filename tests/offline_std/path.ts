@@ -2,7 +2,8 @@
 
 import { fileURLToPath, pathToFileURL } from "node:url";
 
-export { basename, dirname, extname, isAbsolute, join, relative, resolve } from "node:path";
+export { basename, dirname, extname, isAbsolute, relative, resolve } from "node:path";
+export { join } from "./join.ts";
 
 /** The path that a `file:` URL names. */
 export function fromFileUrl(url: string | URL): string {

@@ -1,0 +1,3 @@
+// A stand-in for @std/path/join, over node:path.
+
+export { join } from "node:path";

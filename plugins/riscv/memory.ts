@@ -54,7 +54,7 @@ export class EngineMemory {
       throw new RangeError(`Cannot create guest RAM of ${ramSize} bytes: the host has no room (${error})`);
     }
     const buffer = this.wasm.buffer;
-    askForHugePages(buffer, this.ramOffset, ramSize);
+    askForHugePages(buffer, 0, this.ramOffset + ramSize, ramSize);
     this.i32 = new Int32Array(buffer);
     this.i64 = new BigInt64Array(buffer);
     this.f64 = new Float64Array(buffer);

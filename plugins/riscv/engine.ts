@@ -12,6 +12,7 @@ import {
 } from "../../core/plugin.ts";
 import { boolean, byteSize, integer, object, oneOf, optional } from "../../core/schema.ts";
 import { CodeCache } from "./code.ts";
+import { Heat } from "./compiler/heat.ts";
 import { Jit } from "./compiler/jit.ts";
 import { MAX_REGIONS } from "./compiler/residents.ts";
 import { EntryEncoder } from "./entries.ts";
@@ -95,26 +96,26 @@ class RiscvEngine implements Engine {
     const memory = this.#memory;
     const { harts, config } = this.#context;
     const { pages, shared, countersOffset, originalsOffset } = memory;
-    const threshold = config.compiler ? config.threshold : 2 ** 31;
+    const heat = new Heat(config.threshold);
     const fused = hostFuses();
     const only = harts === 1 ? hartBase(0) : undefined;
     const module = new WebAssembly.Module(interpreterModule(this.#handlers, {
-      ...{ pages, shared, countersOffset, originalsOffset, threshold, only, fused, ram: memory },
+      ...{ pages, shared, countersOffset, originalsOffset, warm: heat.part, only, fused, ram: memory },
     }));
     const table = new WebAssembly.Table({ element: "anyfunc", initial: MAX_REGIONS });
-    const { fetch, decode, hot, crossing, refill, load, store, loadReserved, storeConditional, amo, system } =
+    const { fetch, decode, warm, crossing, refill, load, store, loadReserved, storeConditional, amo, system } =
       this.#slow;
     const instance = new WebAssembly.Instance(module, {
       env: {
         memory: memory.wasm,
         table,
         float: floatSlowPath(memory.wasm),
-        ...{ fetch, decode, hot, crossing, refill, load, store, loadReserved, storeConditional, amo, system },
+        ...{ fetch, decode, warm, crossing, refill, load, store, loadReserved, storeConditional, amo, system },
       },
     });
     const jit = this.#jit = new Jit(memory, this.#code, table, instance.exports as WebAssembly.ModuleImports, {
-      threshold,
-      optimize: config.optimize ?? Math.min(threshold * OPTIMIZE, MOST_TURNS),
+      heat,
+      optimize: config.optimize ?? Math.min(config.threshold * OPTIMIZE, MOST_TURNS),
       codeBytes: config.compiledCode,
       only,
       fused,
@@ -122,7 +123,7 @@ class RiscvEngine implements Engine {
       kept: this.#kept,
     });
     this.#kept = undefined;
-    this.#slow.onHot = (entry) => jit.hot(entry);
+    if (config.compiler) this.#slow.onWarm = (entry) => jit.warm(entry);
     this.#run = instance.exports.run as (hart: number, address: bigint, depth: number) => number;
   }
 
@@ -303,7 +304,7 @@ const riscv: EngineDefinition<Config> = defineEngine({
     codeCache: optional(byteSize, 40 * 2 ** 20),
     mmu: optional(oneOf("sv39", "sv48", "sv57"), "sv39"),
     compiler: optional(boolean, true),
-    threshold: optional(integer({ min: 1, max: 2 ** 25 }), 4000),
+    threshold: optional(integer({ min: 1, max: 2 ** 25 }), 3000),
     optimize: optional(integer({ min: 1, max: MOST_TURNS })),
     compiledCode: optional(byteSize, 32 * 2 ** 20),
   }),

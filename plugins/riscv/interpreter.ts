@@ -59,8 +59,8 @@ export interface InterpreterOptions extends Environment {
   readonly only: number | undefined;
   /** See {@linkcode addFloatFunctions}. */
   readonly fused: boolean;
-  /** Entries by jumps that make code hot. */
-  readonly threshold: number;
+  /** Entries by jumps after which the compiler is told. */
+  readonly warm: number;
   readonly countersOffset: number;
   readonly originalsOffset: number;
   readonly ram: RamPlace;
@@ -75,7 +75,7 @@ export function interpreterModule(handlers: Handlers, options: InterpreterOption
   const module = new ModuleBuilder({ ...options, table: true });
   const imports = {} as Imports;
   for (const [name, params] of Object.entries(SLOW_PATH_PARAMS) as [keyof SlowPaths, number][]) {
-    const returnsStatus = name !== "decode" && name !== "hot";
+    const returnsStatus = name !== "decode" && name !== "warm";
     imports[name] = module.import(name, Array(params).fill(TYPE.i32), returnsStatus ? [TYPE.i32] : []);
   }
   const float = module.import("float", FLOAT_SLOW_PATH.params, FLOAT_SLOW_PATH.results);
@@ -251,16 +251,16 @@ class Interpreter extends WasmHart implements Vocabulary<I64, I32> {
     this.#execute(this.#slot64(SLOT.result));
   }
 
-  /** Counts an entry by a jump; what is hot may be compiled right away. */
+  /** Counts an entry by a jump; it may be compiled right away. */
   #count(): void {
     const { f } = this;
     const hashed = f.i32.and(f.i32.shrU(f.get(this.#entry), f.const32(1)), f.const32(COUNTERS.bytes - 4));
     const counter = f.keep(hashed);
     const count = f.keep(f.i32.add(f.load32(counter, this.options.countersOffset), f.const32(1)));
     f.store("i32", counter, count, this.options.countersOffset);
-    f.if(f.unlikely(f.i32.geU(count, f.const32(this.options.threshold))), () => {
+    f.if(f.unlikely(f.i32.geU(count, f.const32(this.options.warm))), () => {
       f.store("i32", counter, f.const32(0), this.options.countersOffset);
-      f.run(this.imports.hot, this.hart, f.get(this.#entry));
+      f.run(this.imports.warm, this.hart, f.get(this.#entry));
     });
   }
 

@@ -42,7 +42,7 @@ export interface SlowPaths {
   /** Decodes the entry at `entry`. */
   decode(hart: number, entry: number): void;
   /** Told of an entry that jumps have reached often. */
-  hot(hart: number, entry: number): void;
+  warm(hart: number, entry: number): void;
   /** Makes the entry of the instruction at pc, which crosses a page, in `result`. */
   crossing(hart: number): number;
   /** Fills the TLB where generated code makes no page walk: whether the access can be made directly now. */
@@ -63,7 +63,7 @@ export interface SlowPaths {
 export const SLOW_PATH_PARAMS: Record<keyof SlowPaths, number> = {
   fetch: 1,
   decode: 2,
-  hot: 2,
+  warm: 2,
   crossing: 1,
   refill: 5,
   load: 5,

@@ -33,8 +33,8 @@ export class SlowMemory implements SlowPaths {
     ...{ fetch: 0, decode: 0, crossing: 0, refill: 0, load: 0, store: 0 },
     ...{ loadReserved: 0, storeConditional: 0, amo: 0, system: 0 },
   };
-  /** Told of an entry of predecoded code that has become hot. */
-  onHot: (entry: number) => void = () => {};
+  /** Told of an entry of predecoded code that jumps have reached often. */
+  onWarm: (entry: number) => void = () => {};
 
   constructor(
     readonly memory: EngineMemory,
@@ -95,7 +95,7 @@ export class SlowMemory implements SlowPaths {
     return STATUS.done;
   };
 
-  readonly hot = (_base: number, entry: number): void => this.onHot(entry);
+  readonly warm = (_base: number, entry: number): void => this.onWarm(entry);
 
   /** Fills the TLB for compiled code: whether the access can be made directly now. It has no other effect. */
   readonly refill = (base: number, low: number, high: number, size: number, access: number): number => {

@@ -16,9 +16,13 @@ export interface JitOptions extends ResidentOptions, ModuleOptions {
   readonly kept: Uint8Array | undefined;
 }
 
-/** Entries compiled together; fewer, when they have waited for that many runs of the engine, or the threshold's. */
+/**
+ * Entries compiled together; fewer, when they have waited for that many runs of the engine, or the threshold's, or have
+ * become hot so often again meanwhile: a module costs the host as much as interpreting them for so long.
+ */
 const BATCH = 32;
-const PATIENCE = 64;
+const PATIENCE = 128;
+const AGAIN = 3;
 /** How often a region with jump tables is compiled, as more of what they lead to becomes hot. */
 const MAX_TIMES = 32;
 
@@ -51,8 +55,9 @@ export class Jit {
   /** How often regions found accesses in two pages since the window began, by entry; where that was too often, by page. */
   readonly #straddles = new Map<number, number>();
   readonly #scattered = new Map<number, Set<number>>();
-  /** Runs since something is in the queue, and of the window. */
+  /** Runs since something is in the queue, and how often that became hot again; runs of the window. */
   #waited = 0;
+  #again = 0;
   #window = 0;
 
   constructor(
@@ -87,11 +92,11 @@ export class Jit {
     return this.#residents.bytes;
   }
 
-  /** An entry has become hot. If it has for the second time, it has waited for too long. */
-  hot(entry: number): void {
-    if (this.code.isCompiled(entry) || this.#residents.readmit(entry)) return;
-    if (this.#queue.has(entry)) return this.compile();
-    this.#await({ entry, page: this.code.pageAt(entry), optimized: false });
+  /** Jumps have reached an entry often: it may be hot by now. */
+  warm(entry: number): void {
+    if (this.code.isCompiled(entry) || this.#residents.readmit(entry) || !this.options.heat.rises(entry)) return;
+    if (!this.#queue.has(entry)) return this.#await({ entry, page: this.code.pageAt(entry), optimized: false });
+    if (++this.#again >= AGAIN) this.compile();
   }
 
   /** A region is worth optimizing: itself, and the loop within it that made it so. */
@@ -110,7 +115,7 @@ export class Jit {
     const { entry, page, optimized } = region;
     const count = (this.#straddles.get(entry) ?? 0) + 1;
     this.#straddles.set(entry, count);
-    if (count !== STRADDLES * this.options.threshold) return;
+    if (count !== STRADDLES * this.options.heat.threshold) return;
     const scattered = this.#scattered.get(page) ?? new Set();
     this.#scattered.set(page, scattered.add(entry));
     this.#await({ entry, page, optimized });
@@ -118,22 +123,27 @@ export class Jit {
 
   /** A run of the engine ended: what is hot need not wait for ever. */
   tick(): void {
+    const { heat } = this.options;
+    heat.tick();
     if (++this.#window === WINDOW) {
       this.#window = 0;
       this.#straddles.clear();
     }
-    if (this.#queue.size && ++this.#waited >= Math.min(PATIENCE, this.options.threshold)) this.compile();
+    if (this.#queue.size && ++this.#waited >= Math.min(PATIENCE, heat.threshold)) this.compile();
   }
 
   #await(candidate: RegionHead): void {
-    this.#queue.set(candidate.entry, candidate);
+    const { entry } = candidate;
+    if (!this.#queue.get(entry)?.optimized) this.#queue.set(entry, candidate);
     if (this.#queue.size >= BATCH) this.compile();
   }
 
   /** Compiles what has become hot. */
   compile(): void {
-    this.#waited = 0;
-    const fresh = [...this.#queue.values()].filter(({ entry, optimized }) => optimized || !this.code.isCompiled(entry));
+    this.#waited = this.#again = 0;
+    const fresh = [...this.#queue.values()].filter((each) =>
+      each.optimized || this.#isScattered(each) || !this.code.isCompiled(each.entry)
+    );
     this.#queue.clear();
     const [optimized, quick] = [true, false].map((which) => fresh.filter((each) => each.optimized === which));
     const work = [
@@ -144,8 +154,9 @@ export class Jit {
     if (!work.length) return;
     this.#residents.makeRoom(work.length);
     const indices = this.#residents.admit(work);
-    const bytes = this.#modules.write(work.map(({ entry, page, region, optimized }, i) => {
-      const grouped = !this.#scattered.get(page)?.has(entry);
+    const bytes = this.#modules.write(work.map((each, i) => {
+      const { entry, page, region, optimized } = each;
+      const grouped = !this.#isScattered(each);
       return { page, offset: (entry - page) / 4, region, optimized, index: indices[i], grouped };
     }));
     this.modules++;
@@ -161,6 +172,11 @@ export class Jit {
   /** What the next machine is to have, unless that is what this one had. */
   keep(): Uint8Array<ArrayBuffer> | undefined {
     return this.#keeper?.keep(this.regions);
+  }
+
+  /** Whether accesses that shared a check were in two pages too often. */
+  #isScattered({ entry, page }: RegionHead): boolean {
+    return this.#scattered.get(page)?.has(entry) === true;
   }
 
   #noteOptimized({ entry, page, region }: Found): void {

@@ -3,6 +3,7 @@
 import type { CodeCache } from "../code.ts";
 import { COUNTERS } from "../layout.ts";
 import type { EngineMemory } from "../memory.ts";
+import type { Heat } from "./heat.ts";
 
 /** Regions in the table, at the most. */
 export const MAX_REGIONS = 0x4000;
@@ -34,8 +35,8 @@ interface Resident extends RegionHead {
 
 /** What room depends on. */
 export interface ResidentOptions {
-  /** Entries by jumps that make code hot. */
-  readonly threshold: number;
+  /** What tells which code is hot. */
+  readonly heat: Heat;
   /** Entries and turns of loops that a region is good for before it is optimized. */
   readonly optimize: number;
   /** Bytes of WebAssembly that are kept. */
@@ -194,7 +195,7 @@ export class Residents {
       if (!resident || resident.trial) return;
       resident.trial = true;
       this.code.restore(resident.entry, index);
-      i32[countersOffset + (resident.entry >>> 1 & COUNTERS.bytes - 4) >> 2] = this.options.threshold - 1;
+      i32[countersOffset + (resident.entry >>> 1 & COUNTERS.bytes - 4) >> 2] = this.options.heat.part - 1;
     });
   }
 

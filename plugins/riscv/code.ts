@@ -7,8 +7,8 @@ import type { PageWatch } from "./mmu.ts";
 
 /** Flags of a page of RAM: written since the last `collectDirty`; never written directly. */
 export const PAGE_FLAG = { dirty: 1, pinned: 2 } as const;
-/** Instructions decoded at one go, at the most. */
-const RUN = 8;
+/** Instructions of a basic block that are decoded at one go, at the most. */
+const RUN = 16;
 /** Predecoded pages are cleared in parts: a host page's size. What stands behind the entries is in the last one. */
 const PART_BYTES = 4096;
 const LAST_PART = Math.floor(CODE.pageBytes / PART_BYTES);
@@ -80,7 +80,7 @@ export class CodeCache implements PageWatch {
     return address;
   }
 
-  /** Decodes from the entry at `entry` on, up to the next jump or the end of the page. */
+  /** Decodes from the entry at `entry` on, up to the end of the basic block or of the page. */
   decode(entry: number): void {
     const slot = this.#slot(entry);
     const code = this.memory.codeOffset + slot * CODE.pageBytes;

@@ -44,13 +44,14 @@ interface Recipe {
 const A = 10 + 3;
 const B = 20 + 3;
 const NO_MOVE: Move = { from: 0, mask: 0, to: 0 };
-const ENDS_RUN = /^(jal|jalr|mret|sret|ebreak)$/;
+/** What ends a basic block, but for system calls: control mostly goes on behind these. */
+const ENDS_BLOCK = /^(jal|jalr|beq|bne|blt|bge|bltu|bgeu|mret|sret|ebreak)$/;
 
 /** Makes entries. The result of `encode` stands in its fields, so that making one allocates nothing. */
 export class EntryEncoder {
   low = 0;
   high = 0;
-  /** Bytes to the next instruction; 0 where what follows may be no code: behind jumps and illegal instructions. */
+  /** Bytes to the next instruction of the basic block, or 0: behind it, and behind an illegal one, may be no code. */
   step = 0;
 
   readonly #recipes: Recipe[] = [];
@@ -118,7 +119,7 @@ export class EntryEncoder {
       rest: rest.flatMap(({ moves }) => moves),
       sinks: fields.has("rd"),
       unused: signedBits && 32 - signedBits,
-      step: ENDS_RUN.test(this.table.rows[index].name) ? 0 : length,
+      step: ENDS_BLOCK.test(this.table.rows[index].name) ? 0 : length,
     };
   }
 }

@@ -7,6 +7,9 @@ import { Handlers } from "../../../plugins/riscv/interpreter.ts";
 import { SINK } from "../../../plugins/riscv/layout.ts";
 import { Operands } from "./fp_operands.ts";
 
+/** What ends a basic block. */
+const ENDS = ["jal", "jalr", "beq", "bne", "blt", "bge", "bltu", "bgeu", "mret", "sret", "ebreak"];
+
 const handlers = new Handlers(INSTRUCTIONS);
 
 /** An instruction's entry and its step, made from the decoded instruction. */
@@ -20,8 +23,7 @@ function expected(bits: number): number[] {
   const b = has.has("fs1") ? fields.fs1 : fields.rs1;
   const registers = 8 * source | 8 * fields.fs3 << 10 | fields.rm << 20;
   const high = has.has("imm") ? fields.imm : has.has("csr") ? fields.csr : registers;
-  const isJump = ["jal", "jalr", "mret", "sret", "ebreak"].includes(row.name);
-  return [handlers.of(index, length) | 8 * a << 10 | 8 * b << 20, high, isJump ? 0 : length];
+  return [handlers.of(index, length) | 8 * a << 10 | 8 * b << 20, high, ENDS.includes(row.name) ? 0 : length];
 }
 
 function encoded(encoder: EntryEncoder, bits: number): number[] {

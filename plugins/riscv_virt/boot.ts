@@ -73,16 +73,13 @@ function plan(context: BootContext, timebase: number): Plan {
   const { bios, kernel } = readPrograms(context);
   const info = bios && firmwareInfo(kernel);
   const initrdSize = files.initrd?.length ?? 0;
-  const tree = (initrdAt: Address): Bytes => {
-    const initrd = files.initrd && { at: initrdAt, size: initrdSize };
-    return encodeTree(buildTree(context, { timebase, initrd }));
-  };
-
   const top = ram.base + ram.size;
   const infoAt = top - pages(info?.length ?? 0);
   const initrdAt = infoAt - pages(initrdSize);
-  // Its size does not depend on where the initrd is.
-  const treeAt = initrdAt - pages(tree(0).length + TREE_SLACK);
+  // An initrd that is larger than RAM is told of below.
+  const initrd = files.initrd && { at: Math.max(0, initrdAt), size: initrdSize };
+  const tree = encodeTree(buildTree(context, { timebase, initrd }));
+  const treeAt = initrdAt - pages(tree.length + TREE_SLACK);
   const end = Math.max(ram.base, bios?.end ?? 0, kernel?.end ?? 0);
   if (end > treeAt) {
     const needed = sizeText(end - ram.base + top - treeAt);
@@ -95,7 +92,7 @@ function plan(context: BootContext, timebase: number): Plan {
     kernel,
     info: info && { at: infoAt, content: info },
     initrd: files.initrd && { at: initrdAt, content: files.initrd },
-    tree: { at: treeAt, content: tree(initrdAt) },
+    tree: { at: treeAt, content: tree },
   };
 }
 

@@ -49,7 +49,9 @@ export interface ResidentOptions {
  */
 export class Residents {
   evictions = 0;
+  /** Indices that are free again, and the first that never was taken. */
   readonly #free: number[] = [];
+  #fresh = 0;
   readonly #residents: (Resident | undefined)[] = [];
   /** Table indices by entry, and by the predecoded page. */
   readonly #byEntry = new Map<number, number>();
@@ -67,7 +69,6 @@ export class Residents {
     readonly table: WebAssembly.Table,
     readonly options: ResidentOptions,
   ) {
-    for (let i = MAX_REGIONS - 1; i >= 0; i--) this.#free.push(i);
     this.#turns = new Int32Array(memory.wasm.buffer, memory.turnsOffset, MAX_REGIONS);
     this.#mark = options.codeBytes / 2;
   }
@@ -100,22 +101,27 @@ export class Residents {
     this.#turns[index] = this.options.optimize;
   }
 
+  /** Indices that are free. */
+  get #room(): number {
+    return this.#free.length + MAX_REGIONS - this.#fresh;
+  }
+
   /** Sees to it that so many regions can be installed. */
   makeRoom(count: number): void {
     const { codeBytes } = this.options;
-    if (this.#free.length >= count && this.#bytes <= codeBytes) {
+    if (this.#room >= count && this.#bytes <= codeBytes) {
       if (this.#bytes > this.#mark) this.#try();
       return;
     }
     this.evictions++;
     this.#releaseIf(({ trial }) => trial);
-    if (this.#free.length < count || this.#bytes > codeBytes * LEFT) this.#releaseIf(() => true);
+    if (this.#room < count || this.#bytes > codeBytes * LEFT) this.#releaseIf(() => true);
     this.#mark = (this.#bytes + codeBytes) / 2;
   }
 
   /** Takes in a module that stays: the first indices are its functions', and free for its regions until `adopt`. */
   found(functions: readonly CallableFunction[], bytes: number): void {
-    this.#free.length -= functions.length;
+    this.#fresh = functions.length;
     functions.forEach((each, index) => this.table.set(index, each));
     this.#found = functions;
     this.#bytes = bytes;
@@ -140,7 +146,7 @@ export class Residents {
         this.#residents[known]!.optimized = optimized;
         return known;
       }
-      const index = this.#free.pop()!;
+      const index = this.#free.pop() ?? this.#fresh++;
       this.#residents[index] = { entry, page, optimized, module: { bytes: 0, regions: 1 }, trial: true };
       this.#place(index, { entry, page });
       return index;

@@ -3,7 +3,7 @@
 const MIB = 2 ** 20;
 
 /** Bytes that each guest's compiled code may take; the second one's so little that it is made anew again and again. */
-export const ROOM = [32 * MIB, 6 * MIB] as const;
+export const ROOM = [32 * MIB, 3 * MIB] as const;
 /** A module may come on top of that. */
 const MODULE = MIB / 2;
 

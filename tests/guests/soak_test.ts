@@ -29,7 +29,7 @@ const QUIET: Omit<Sample, "seconds"> = {
   heap: 50 * MIB,
   external: 10 * MIB,
   handles: 30,
-  code: [30 * MIB, 3 * MIB],
+  code: [10 * MIB, 3 * MIB],
 };
 
 /** Samples, one in so many seconds. */

@@ -2,8 +2,11 @@
 
 const MIB = 2 ** 20;
 
-/** Bytes that each guest's compiled code may take; the second one's so little that it is made anew again and again. */
-export const ROOM = [32 * MIB, 3 * MIB] as const;
+/**
+ * Bytes that each guest's compiled code may take: the first one's so little that it is full early on, as a cache that
+ * fills would pass for growth; the second one's so little that code is made anew again and again.
+ */
+export const ROOM = [10 * MIB, 3 * MIB] as const;
 /** A module may come on top of that. */
 const MODULE = MIB / 2;
 

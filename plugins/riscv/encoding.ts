@@ -27,6 +27,9 @@ export interface Encoding {
   readonly signedBits: number;
 }
 
+/** The names of conditional branches. */
+export const BRANCH = /^(beq|bne|blt|bge|bltu|bgeu)$/;
+
 const NO_FIELDS: Fields = { rd: 0, rs1: 0, rs2: 0, fd: 0, fs1: 0, fs2: 0, fs3: 0, imm: 0, csr: 0, rm: 0 };
 const IGNORED_WIDTH: Record<string, number> = { "-": 1, aq: 1, rl: 1 };
 

@@ -1,6 +1,6 @@
 // Predecoded entries: an instruction's bits turned into what the interpreter runs (see CODE in layout.ts).
 
-import type { InstructionTable, Pattern } from "./encoding.ts";
+import { BRANCH, type InstructionTable, type Pattern } from "./encoding.ts";
 import { SINK } from "./layout.ts";
 import type { Fields } from "./rows/row.ts";
 
@@ -44,8 +44,8 @@ interface Recipe {
 const A = 10 + 3;
 const B = 20 + 3;
 const NO_MOVE: Move = { from: 0, mask: 0, to: 0 };
-/** What ends a basic block, but for system calls: control mostly goes on behind these. */
-const ENDS_BLOCK = /^(jal|jalr|beq|bne|blt|bge|bltu|bgeu|mret|sret|ebreak)$/;
+/** What ends a basic block besides branches; behind other system instructions control mostly goes on. */
+const ENDS_BLOCK = /^(jal|jalr|mret|sret|ebreak)$/;
 
 /** Makes entries. The result of `encode` stands in its fields, so that making one allocates nothing. */
 export class EntryEncoder {
@@ -103,6 +103,7 @@ export class EntryEncoder {
     const pattern = this.table.patterns[number];
     const { index, length, signedBits } = pattern;
     const { fields } = this.table.encodings[index];
+    const { name } = this.table.rows[index];
     const source = fields.has("fs2") ? "fs2" : "rs2";
     const a = place(pattern, fields.has("fd") ? "fd" : fields.has("rd") ? "rd" : source, A);
     const b = place(pattern, fields.has("fs1") ? "fs1" : "rs1", B);
@@ -119,7 +120,7 @@ export class EntryEncoder {
       rest: rest.flatMap(({ moves }) => moves),
       sinks: fields.has("rd"),
       unused: signedBits && 32 - signedBits,
-      step: ENDS_BLOCK.test(this.table.rows[index].name) ? 0 : length,
+      step: BRANCH.test(name) || ENDS_BLOCK.test(name) ? 0 : length,
     };
   }
 }

@@ -5,7 +5,7 @@ const PARTS = 3;
 /** Runs of the engine that are a short time: some 100 million instructions of a guest that is busy. */
 const WINDOW = 256;
 /** So many thresholds make hot whatever time they took. */
-const PATIENCE = 4;
+const AT_ANY_PACE = 4;
 /** Entries that are known as warm, at the most; beyond, all begin anew. */
 const MAX_WARM = 0x4000;
 
@@ -39,7 +39,7 @@ export class Heat {
   rises(entry: number): boolean {
     const { window, recent, total } = this.#warm.get(entry) ?? { window: 0, recent: 0, total: 0 };
     const warmth = { window: this.#window, recent: window === this.#window ? recent + 1 : 1, total: total + 1 };
-    const hot = warmth.recent === this.#parts || warmth.total === this.#parts * PATIENCE;
+    const hot = warmth.recent === this.#parts || warmth.total === this.#parts * AT_ANY_PACE;
     if (this.#warm.size === MAX_WARM) this.#warm.clear();
     if (hot) this.#warm.delete(entry);
     else this.#warm.set(entry, warmth);

@@ -1,6 +1,6 @@
 // Regions: the control-flow graph of hot code within one page, as far as it has been reached before.
 
-import type { Decoded, InstructionTable } from "../encoding.ts";
+import { BRANCH, type Decoded, type InstructionTable } from "../encoding.ts";
 import { CSR } from "../csrs.ts";
 import { PAGE_BYTES } from "../layout.ts";
 import { isQuickCsr } from "../wasm_system.ts";
@@ -52,7 +52,6 @@ export type Region = ReadonlyMap<number, Block>;
 
 /** Registers that hold return addresses: ra and t0 (unprivileged specification, table 3). */
 const LINK = [1, 5];
-const BRANCH = /^(beq|bne|blt|bge|bltu|bgeu)$/;
 /** What only the interpreter carries out, besides most CSRs. */
 const INTERPRETED = /^(ebreak|mret|wfi|pause|sfence|sinval)/;
 const CSR_ACCESS = /^csr/;

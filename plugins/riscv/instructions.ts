@@ -17,4 +17,4 @@ export const INSTRUCTIONS: InstructionTable = new InstructionTable(
 );
 
 /** The ISA string, for `misa` readers and device trees. */
-export const ISA = "rv64imafdc_zicntr_zicond_zicsr_zifencei_zihintpause_zba_zbb_zbc_zbs_sstc_svadu_svinval";
+export const ISA = "rv64imafdc_zicntr_zicond_zicsr_zifencei_zihintpause_zba_zbb_zbc_zbs_sstc_svadu_svinval_svvptc";

@@ -61,6 +61,54 @@ Deno.test("address spaces of different ASIDs need no fence between them, however
   assertEquals(guest.get("a2"), 2250n * 1n + 2250n * 1001n);
 });
 
+Deno.test("an entry that becomes valid is seen without a fence, be it a page's or a table's", () => {
+  // Each page's load faults; the handler makes the entry valid that stands in its way, and goes back.
+  const source = `
+    la t0, handler
+    csrw stvec, t0
+    loop: ld a1, 0(a0)
+    add a2, a2, a1
+    sd a2, 8(a0)
+    add a0, a0, s1
+    addi s0, s0, -1
+    bnez s0, loop
+    wfi
+    handler: ld t1, 0(s2)
+    ori t1, t1, 1
+    sd t1, 0(s2)
+    addi s2, s2, 8
+    addi s3, s3, 1
+    sret
+    `;
+  const count = 24;
+  const cases = [0, 1].flatMap((level) => [1, 1000].map((threshold) => ({ level, config: { threshold } })));
+  for (const { level, config } of cases) {
+    const stride = 4096 * 512 ** level;
+    const guest = new Guest(source, {
+      mode: "S",
+      config,
+      prepare(rig) {
+        const built = new PageTables(rig, TABLES);
+        built.map(BigInt(RAM_BASE), RAM_BASE, ALL, 2);
+        const leaves = Array.from({ length: count }, (_, i) => built.map(BigInt(stride * i), DATA, ALL));
+        // Tables by their entries in the last but one, which stand in a row.
+        const entries = level ? built.pointers.slice(-count).map(({ at }) => at) : leaves;
+        for (const at of entries) rig.poke(at, rig.peek(at) & ~BigInt(V));
+        rig.poke(DATA, 1n);
+        rig.hart.set("medeleg", -1n);
+        rig.hart.set("satp", built.satp(8));
+        rig.hart.set("s0", BigInt(count));
+        rig.hart.set("s1", BigInt(stride));
+        rig.hart.set("s2", BigInt(entries[0]));
+      },
+    });
+    for (let steps = 0; steps < count * 13 + 10; steps += 17) guest.run(17);
+    assert(guest.engine.idle);
+    assertEquals(guest.engine.hart.compiled.steps > 0, config.threshold === 1);
+    assertEquals([guest.get("s3"), guest.get("a2")], [BigInt(count), BigInt(count)]);
+  }
+});
+
 Deno.test("no tag is all ones, which stands for no translation", () => {
   assert((-4096 | MAX_CONTEXT | TAG_SLOW) !== -1);
 });

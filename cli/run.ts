@@ -35,7 +35,7 @@ const HELP: Help = {
     "  threshold: 3000        how often jumps reach code within a short time before it is compiled\n" +
     "  optimize: 750000       how often it is entered, and its loops turn, before it is compiled anew, for speed\n" +
     '  codeCache: "40M"       memory for decoded code\n' +
-    '  compiledCode: "32M"    compiled code that is kept\n' +
+    '  compiledCode: "32M"    WebAssembly that is kept; the host needs some eight times as much for it\n' +
     '  mmu: "sv39"           or sv48, sv57: the largest scheme of address translation',
   ],
 };

@@ -41,6 +41,8 @@ export interface RegionImports extends Translators {
   readonly optimize: Callee;
   /** (index of the region) → nothing: tells that accesses that share a check lie in two pages. */
   readonly straddle: Callee;
+  /** (index of the region, offset in the page) → nothing: tells where in the page a computed jump went. */
+  readonly jumped: Callee;
   /** See {@linkcode hartBlock}. */
   readonly only: number | undefined;
   readonly integers: IntegerHelpers;
@@ -330,13 +332,29 @@ export class RegionCompiler extends WasmHart implements Vocabulary<I64, I32> {
       const to = node === undefined ? undefined : label(node);
       return to === undefined ? [] : [[offset, to]];
     }));
-    if (!labels.size) return f.br(this.#exit);
-    const first = Math.min(...labels.keys());
-    const last = Math.max(...labels.keys());
-    const distance = f.keep(f.i64.sub(f.get(this.#pc), this.#at(first)));
-    f.brIf(f.unlikely(f.i64.gtU(distance, f.const64(last - first))), this.#exit);
-    const table = Array.from({ length: (last - first) / 2 + 1 }, (_, i) => labels.get(first + 2 * i) ?? this.#exit);
-    f.brTable(f.i32.shrU(f.i32.wrap(distance), f.const32(1)), table, this.#exit);
+    const { turns } = this.options;
+    if (turns !== undefined) f.if(f.unlikely(isSampled(f, f.load32(f.const32(turns), 0))), () => this.#noteJump());
+    const missed = f.openBlock();
+    if (labels.size) {
+      const first = Math.min(...labels.keys());
+      const last = Math.max(...labels.keys());
+      const distance = f.keep(f.i64.sub(f.get(this.#pc), this.#at(first)));
+      f.brIf(f.unlikely(f.i64.gtU(distance, f.const64(last - first))), missed);
+      const table = Array.from({ length: (last - first) / 2 + 1 }, (_, i) => labels.get(first + 2 * i) ?? missed);
+      f.brTable(f.i32.shrU(f.i32.wrap(distance), f.const32(1)), table, missed);
+    }
+    f.close();
+    if (turns === undefined) this.#noteJump();
+    f.br(this.#exit);
+  }
+
+  /** Tells where in the page `pc` is, if it is there. */
+  #noteJump(): void {
+    const { f } = this;
+    const offset = f.keep(f.i64.sub(f.get(this.#pc), f.get(this.#page)));
+    f.if(f.i64.ltU(offset, f.const64(PAGE_BYTES)), () => {
+      f.run(this.#imports.jumped, f.const32(this.options.index), f.i32.wrap(offset));
+    });
   }
 
   /** Whether a call comes back to this region. */
@@ -583,6 +601,11 @@ export class RegionCompiler extends WasmHart implements Vocabulary<I64, I32> {
     this.#floatDirty = true;
     this.f.store("i32", this.hart, this.f.const32(3), SLOT.fs);
   }
+}
+
+/** True for one in sixteen numbers, picked by a hash: whatever comes round in a loop has its turn. */
+function isSampled(f: FunctionBuilder, number: I32): I32 {
+  return f.i32.eqz(f.i32.shrU(f.i32.mul(number, f.const32(0x9e3779b1)), f.const32(28)));
 }
 
 /** The single whose bits are the low half. */

@@ -52,6 +52,8 @@ export class Jit {
   readonly #queue = new Map<number, RegionHead>();
   /** How often each optimized region with a jump table was compiled: by page, and entry. */
   readonly #switches = new Map<number, Map<number, number>>();
+  /** Where in their page computed jumps went: offsets, by page. */
+  readonly #targets = new Map<number, Set<number>>();
   /** How often regions found accesses in two pages since the window began, by entry; where that was too often, by page. */
   readonly #straddles = new Map<number, number>();
   readonly #scattered = new Map<number, Set<number>>();
@@ -70,10 +72,11 @@ export class Jit {
   ) {
     this.#residents = new Residents(memory, code, table, options);
     code.onPageDrop = (page) => this.#forget(page);
-    const { optimize, straddle } = this;
+    const { optimize, straddle, jumped } = this;
     const { only, fused, keeps, kept } = options;
     const turnsAt = (index: number) => this.#residents.turnsAt(index);
-    this.#modules = new RegionModules(memory, { ...functions, optimize, straddle, table }, { only, fused }, turnsAt);
+    const imports = { ...functions, optimize, straddle, jumped, table };
+    this.#modules = new RegionModules(memory, imports, { only, fused }, turnsAt);
     if (!keeps) return;
     this.#keeper = new Keeper(memory, code, this.#residents, this.#modules, this.#reader);
     if (kept) this.#keeper.use(kept);
@@ -121,6 +124,15 @@ export class Jit {
     this.#await({ entry, page, optimized });
   };
 
+  /** A computed jump went to an offset of its page. */
+  readonly jumped = (index: number, offset: number): void => {
+    const page = this.#residents.region(index)?.page;
+    if (page === undefined) return; // gone, but under way
+    const targets = this.#targets.get(page);
+    if (targets) targets.add(offset);
+    else this.#targets.set(page, new Set([offset]));
+  };
+
   /** A run of the engine ended: what is hot need not wait for ever. */
   tick(): void {
     const { heat } = this.options;
@@ -147,9 +159,9 @@ export class Jit {
     this.#queue.clear();
     const [optimized, quick] = [true, false].map((which) => fresh.filter((each) => each.optimized === which));
     const work = [
-      ...this.#apart(this.#regions(quick, fresh)),
-      ...this.#apart(this.#regions(optimized, fresh)),
-      ...this.#regions(this.#outgrown(fresh), fresh),
+      ...this.#apart(this.#regions(quick)),
+      ...this.#apart(this.#regions(optimized)),
+      ...this.#regions(this.#outgrown(fresh)),
     ];
     if (!work.length) return;
     this.#residents.makeRoom(work.length);
@@ -189,17 +201,16 @@ export class Jit {
 
   /** Optimized regions whose jump tables may lead to what has become hot now. */
   #outgrown(fresh: readonly RegionHead[]): RegionHead[] {
-    return [...new Set(fresh.map(({ page }) => page))].flatMap((page) =>
+    const targets = fresh.filter(({ entry, page }) => this.#targets.get(page)?.has((entry - page) / 4));
+    return [...new Set(targets.map(({ page }) => page))].flatMap((page) =>
       [...this.#switches.get(page) ?? []].flatMap(([entry, times]) =>
         times < MAX_TIMES && this.#residents.index(entry) !== undefined ? [{ entry, page, optimized: true }] : []
       )
     );
   }
 
-  #regions(candidates: readonly RegionHead[], fresh: readonly RegionHead[]): Found[] {
-    return candidates.map((each) => ({ ...each, region: this.#region(each, fresh) })).filter((each) =>
-      each.region.size
-    );
+  #regions(candidates: readonly RegionHead[]): Found[] {
+    return candidates.map((each) => ({ ...each, region: this.#region(each) })).filter((each) => each.region.size);
   }
 
   /**
@@ -217,17 +228,13 @@ export class Jit {
     return apart;
   }
 
-  #region({ entry, page }: RegionHead, fresh: readonly RegionHead[]): Region {
+  #region({ entry, page }: RegionHead): Region {
     const { memory, code } = this;
     const host = code.hostOf(page);
     if (host < 0) return new Map();
     const view = new DataView(memory.wasm.buffer, host, PAGE_BYTES);
-    const hot = [
-      ...this.#residents.entries(page),
-      ...fresh.filter((each) => each.page === page).map((each) => each.entry),
-    ];
-    const offsetOf = (entry: number) => (entry - page) / 4;
-    return this.#reader.region(view, offsetOf(entry), (offset) => code.isReached(page + offset * 4), hot.map(offsetOf));
+    const isReached = (offset: number) => code.isReached(page + offset * 4);
+    return this.#reader.region(view, (entry - page) / 4, isReached, this.#targets.get(page));
   }
 
   /** A predecoded page goes, and all that was made of it. */
@@ -235,6 +242,7 @@ export class Jit {
     for (const { entry, page: of } of this.#queue.values()) if (of === page) this.#queue.delete(entry);
     this.#residents.forget(page);
     this.#switches.delete(page);
+    this.#targets.delete(page);
     for (const entry of this.#scattered.get(page) ?? []) this.#straddles.delete(entry);
     this.#scattered.delete(page);
   }

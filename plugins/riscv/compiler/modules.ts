@@ -13,7 +13,7 @@ import { RegionCompiler, type RegionImports } from "./compiler.ts";
 import type { Block, Region } from "./region.ts";
 
 /** The form of compiled code: raise it with every change of what a region's code is, or of what it asks of its imports. */
-const FORM = 1;
+const FORM = 2;
 
 /** What the code of all regions depends on. */
 export interface ModuleOptions {
@@ -104,6 +104,7 @@ function importAll(module: ModuleBuilder, { only, fused }: ModuleOptions, floats
   const translateStack = module.import("translateStack", [i32, i64, i32, i32], [i32]);
   const optimize = module.import("optimize", [i32, i32], []);
   const straddle = module.import("straddle", [i32], []);
+  const jumped = module.import("jumped", [i32, i32], []);
   const fetchCode = module.import("fetchCode", [i32, i64], [i32]);
   const interpretTo = module.import("interpretTo", [...REGION_SIGNATURE.params, i64], [...REGION_SIGNATURE.results]);
   const system = {
@@ -112,5 +113,5 @@ function importAll(module: ModuleBuilder, { only, fused }: ModuleOptions, floats
     leaveSupervisor: module.import("leaveSupervisor", [i32], [i32]),
   };
   const runTo = addRunTo(module, { fetchCode, interpretTo, only });
-  return { ...imports, only, fused, optimize, straddle, translate, translateStack, system, runTo };
+  return { ...imports, only, fused, optimize, straddle, jumped, translate, translateStack, system, runTo };
 }

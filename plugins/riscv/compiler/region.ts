@@ -83,12 +83,12 @@ export class PageReader {
 
   /**
    * The region that starts at `head`: what direct jumps and branches reach within the page, as far as `reached`
-   * says that it ran before; where it jumps by a table, also what of the page's `entries` is near. Empty if the first
-   * instruction is not for a compiler.
+   * says that it ran before; where it jumps by a table, also what is near of the page's `targets` of such jumps. Empty
+   * if the first instruction is not for a compiler.
    */
-  region(code: DataView, head: number, reached: (offset: number) => boolean, entries: readonly number[] = []): Region {
+  region(code: DataView, head: number, reached: (offset: number) => boolean, targets: Iterable<number> = []): Region {
     const distance = (offset: number) => Math.abs(offset - head);
-    const near = entries.filter((offset) => distance(offset) <= SWITCH_REACH)
+    const near = [...targets].filter((offset) => distance(offset) <= SWITCH_REACH)
       .sort((a, b) => distance(a) - distance(b)).slice(0, MAX_TARGETS);
     const { decoded, ends } = this.#flood(code, head, reached, near);
     const leaders = new Set([head]);

@@ -86,11 +86,6 @@ export class Residents {
     return this.#byEntry.get(entry);
   }
 
-  /** The entries of a page. */
-  entries(page: number): number[] {
-    return [...this.#byPage.get(page) ?? []].map((index) => this.#residents[index]!.entry);
-  }
-
   /** The address of a region's count of turns. */
   turnsAt(index: number): number {
     return this.memory.turnsOffset + 4 * index;

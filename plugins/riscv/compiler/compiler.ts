@@ -332,8 +332,8 @@ export class RegionCompiler extends WasmHart implements Vocabulary<I64, I32> {
       const to = node === undefined ? undefined : label(node);
       return to === undefined ? [] : [[offset, to]];
     }));
-    const { turns } = this.options;
-    if (turns !== undefined) f.if(f.unlikely(isSampled(f, f.load32(f.const32(turns), 0))), () => this.#noteJump());
+    const quick = this.options.turns !== undefined;
+    if (quick) this.#noteJump();
     const missed = f.openBlock();
     if (labels.size) {
       const first = Math.min(...labels.keys());
@@ -344,16 +344,19 @@ export class RegionCompiler extends WasmHart implements Vocabulary<I64, I32> {
       f.brTable(f.i32.shrU(f.i32.wrap(distance), f.const32(1)), table, missed);
     }
     f.close();
-    if (turns === undefined) this.#noteJump();
+    if (!quick) this.#noteJump();
     f.br(this.#exit);
   }
 
-  /** Tells where in the page `pc` is, if it is there. */
+  /** Tells where in the page `pc` is, if it is there, of one jump in sixteen: as a hash of the budget picks them. */
   #noteJump(): void {
     const { f } = this;
-    const offset = f.keep(f.i64.sub(f.get(this.#pc), f.get(this.#page)));
-    f.if(f.i64.ltU(offset, f.const64(PAGE_BYTES)), () => {
-      f.run(this.#imports.jumped, f.const32(this.options.index), f.i32.wrap(offset));
+    const hash = f.i32.mul(f.get(this.#budget), f.const32(0x9e3779b1));
+    f.if(f.unlikely(f.i32.eqz(f.i32.shrU(hash, f.const32(28)))), () => {
+      const offset = f.keep(f.i64.sub(f.get(this.#pc), f.get(this.#page)));
+      f.if(f.i64.ltU(offset, f.const64(PAGE_BYTES)), () => {
+        f.run(this.#imports.jumped, f.const32(this.options.index), f.i32.wrap(offset));
+      });
     });
   }
 
@@ -601,11 +604,6 @@ export class RegionCompiler extends WasmHart implements Vocabulary<I64, I32> {
     this.#floatDirty = true;
     this.f.store("i32", this.hart, this.f.const32(3), SLOT.fs);
   }
-}
-
-/** True for one in sixteen numbers, picked by a hash: whatever comes round in a loop has its turn. */
-function isSampled(f: FunctionBuilder, number: I32): I32 {
-  return f.i32.eqz(f.i32.shrU(f.i32.mul(number, f.const32(0x9e3779b1)), f.const32(28)));
 }
 
 /** The single whose bits are the low half. */

@@ -6,7 +6,7 @@ import { PAGE_BYTES } from "../layout.ts";
 import type { EngineMemory } from "../memory.ts";
 import { Keeper } from "./keeper.ts";
 import { type ModuleOptions, RegionModules } from "./modules.ts";
-import { PageReader, type Region } from "./region.ts";
+import { MAX_TARGETS, PageReader, type Region } from "./region.ts";
 import { type RegionHead, type ResidentOptions, Residents } from "./residents.ts";
 
 /** How much is compiled, and when. */
@@ -52,7 +52,7 @@ export class Jit {
   readonly #queue = new Map<number, RegionHead>();
   /** How often each optimized region with a jump table was compiled: by page, and entry. */
   readonly #switches = new Map<number, Map<number, number>>();
-  /** Where in their page computed jumps went: offsets, by page. */
+  /** Where in their page computed jumps went: so many offsets at the most, by page. */
   readonly #targets = new Map<number, Set<number>>();
   /** How often regions found accesses in two pages since the window began, by entry; where that was too often, by page. */
   readonly #straddles = new Map<number, number>();
@@ -128,9 +128,8 @@ export class Jit {
   readonly jumped = (index: number, offset: number): void => {
     const page = this.#residents.region(index)?.page;
     if (page === undefined) return; // gone, but under way
-    const targets = this.#targets.get(page);
-    if (targets) targets.add(offset);
-    else this.#targets.set(page, new Set([offset]));
+    const targets = this.#targets.get(page) ?? new Set();
+    if (targets.size < MAX_TARGETS) this.#targets.set(page, targets.add(offset));
   };
 
   /** A run of the engine ended: what is hot need not wait for ever. */

@@ -9,7 +9,7 @@ import { isQuickCsr } from "../wasm_system.ts";
 const MAX_INSTRUCTIONS = 400;
 
 /** A jump table's targets, at the most, and how far from the region's head they may be. */
-const MAX_TARGETS = 128;
+export const MAX_TARGETS = 128;
 const SWITCH_REACH = 1536;
 
 /** How a block ends. Targets are offsets in the page; one outside of the region leaves it. */

@@ -13,6 +13,13 @@ const RUN = 16;
 const PART_BYTES = 4096;
 const LAST_PART = Math.floor(CODE.pageBytes / PART_BYTES);
 
+/** An instruction that lies in two pages: the first one's predecoded page, the instruction's entry there, its bits. */
+export interface Crossing {
+  readonly page: number;
+  readonly entry: bigint;
+  readonly instruction: number;
+}
+
 /** The predecoded pages of one engine, and what is known of each page of RAM. */
 export class CodeCache implements PageWatch {
   /** Told when a page becomes code: direct stores to it must end. */
@@ -128,6 +135,16 @@ export class CodeCache implements PageWatch {
 
   isCompiled(entry: number): boolean {
     return this.memory.i32[entry >> 2] === this.handlers.compiled;
+  }
+
+  /** What is known of the instruction at the end of a predecoded page that goes on in the next one. */
+  crossing(page: number): Crossing | undefined {
+    const { i32, i64, view } = this.memory;
+    const next = i32[page + CODE.next >> 2];
+    const [host, nextHost] = [page, next].map((each) => each ? this.hostOf(each) : -1);
+    if (host < 0 || nextHost < 0 || i32[next + CODE.serial >> 2] !== i32[page + CODE.nextSerial >> 2]) return undefined;
+    const instruction = view.getUint16(host + PAGE_BYTES - 2, true) | view.getUint16(nextHost, true) << 16;
+    return { page, entry: i64[page + CODE.crossing >> 3], instruction };
   }
 
   /** Puts a compiled region in an entry's place; the entry is kept by the region's index. */

@@ -1,8 +1,9 @@
 // The compiler: a region of hot code as one WebAssembly function, written by the instruction rows.
 
+import type { Crossing } from "../code.ts";
 import type { Decoded } from "../encoding.ts";
 import { INSTRUCTIONS } from "../instructions.ts";
-import { PAGE_BYTES, SLOT, type TLB } from "../layout.ts";
+import { CODE, PAGE_BYTES, SLOT, type TLB } from "../layout.ts";
 import type { Fields } from "../rows/row.ts";
 import { CSR, SSTATUS_NUMBER } from "../csrs.ts";
 import type { FpOp } from "../softfloat.ts";
@@ -10,7 +11,7 @@ import type { AccessSize, SystemCall, Vocabulary } from "../vocabulary.ts";
 import type { Callee, FunctionBuilder, Label } from "../wasm/function.ts";
 import { type F32, type F64, type I32, type I64, type Local, TYPE, type Value, type ValueType } from "../wasm/types.ts";
 import { TRANSLATION, WasmHart } from "../wasm_hart.ts";
-import { MAX_DEPTH } from "../wasm_runtime.ts";
+import { fetchLookUp, MAX_DEPTH } from "../wasm_runtime.ts";
 import { CSR_DONE, CSR_HOW, csrHow, type SystemFunctions } from "../wasm_system.ts";
 import type { IntegerHelpers } from "../wasm_values.ts";
 import { accessesOf, type BlockAccess } from "./accesses.ts";
@@ -31,6 +32,8 @@ export interface RegionOptions {
   readonly turns: number | undefined;
   /** Whether accesses to what lies close together share a check. */
   readonly grouped: boolean;
+  /** The instruction at the end of the page, if it goes on in the next one and is in the region. */
+  readonly crossing?: Crossing;
   /** The function of the region that starts at an offset of the page, if it is in this module. */
   readonly neighbour: (offset: number) => Callee | undefined;
 }
@@ -276,6 +279,7 @@ export class RegionCompiler extends WasmHart implements Vocabulary<I64, I32> {
     for (const [i, instruction] of block.instructions.entries()) {
       if (this.#condition === undefined) f.release();
       this.#access = this.#accesses[node][i];
+      if (this.#offset + instruction.length > PAGE_BYTES) this.#checkCrossing(this.options.crossing!);
       this.#instruction(instruction);
       this.#offset += instruction.length;
       this.#left--;
@@ -294,6 +298,21 @@ export class RegionCompiler extends WasmHart implements Vocabulary<I64, I32> {
     f.if(f.unlikely(f.i32.eqz(left)), () => {
       f.run(this.#imports.optimize, f.const32(this.options.index), f.const32(offset));
     });
+  }
+
+  /** Goes on if the instruction that lies in two pages is still the same, as the interpreter would; else gives it back. */
+  #checkCrossing({ page, entry }: Crossing): void {
+    const { f } = this;
+    this.#registers.flush();
+    const { hit, code } = fetchLookUp(f, this.hart, f.keep(this.#at(PAGE_BYTES)));
+    f.if(f.unlikely(f.i32.eqz(hit)), () => this.#giveBack());
+    const next = f.keep(code());
+    const known = (field: number) => f.load32(f.const32(page), field);
+    const same = f.i32.and(
+      f.i32.and(f.i32.eq(known(CODE.next), next), f.i32.eq(known(CODE.nextSerial), f.load32(next, CODE.serial))),
+      f.i64.eq(f.load64(f.const32(page), CODE.crossing), f.const64(entry)),
+    );
+    f.if(f.unlikely(f.i32.eqz(same)), () => this.#giveBack());
   }
 
   #instruction({ row, index, fields, length }: Decoded): void {

@@ -168,7 +168,8 @@ export class Jit {
     const bytes = this.#modules.write(work.map((each, i) => {
       const { entry, page, region, optimized } = each;
       const grouped = !this.#isScattered(each);
-      return { page, offset: (entry - page) / 4, region, optimized, index: indices[i], grouped };
+      const crossing = this.code.crossing(page);
+      return { page, offset: (entry - page) / 4, region, optimized, index: indices[i], grouped, crossing };
     }));
     this.modules++;
     this.compiledBytes += bytes.length;
@@ -233,7 +234,8 @@ export class Jit {
     if (host < 0) return new Map();
     const view = new DataView(memory.wasm.buffer, host, PAGE_BYTES);
     const isReached = (offset: number) => code.isReached(page + offset * 4);
-    return this.#reader.region(view, (entry - page) / 4, isReached, this.#targets.get(page));
+    const crossing = code.crossing(page)?.instruction;
+    return this.#reader.region(view, (entry - page) / 4, isReached, this.#targets.get(page), crossing);
   }
 
   /** A predecoded page goes, and all that was made of it. */

@@ -1,6 +1,7 @@
 // Modules of compiled regions: what they import, a function for each region, and their instances.
 
 import { ACCESS } from "../cause.ts";
+import type { Crossing } from "../code.ts";
 import type { EngineMemory } from "../memory.ts";
 import { FP_OPS, type FpOp } from "../softfloat.ts";
 import type { Callee } from "../wasm/function.ts";
@@ -35,6 +36,7 @@ export interface ModuleRegion {
   readonly index: number;
   /** See {@linkcode RegionOptions}. */
   readonly grouped: boolean;
+  readonly crossing?: Crossing;
 }
 
 /** Writes modules, and makes instances of them. */
@@ -62,11 +64,11 @@ export class RegionModules {
     const imports = importAll(module, this.options, floats ? FP_OPS : []);
     const { params, results } = REGION_SIGNATURE;
     const functions = regions.map((_, i) => module.function([...params], [...results], nameOf(i)));
-    regions.forEach(({ page, region, optimized, index, grouped }, i) => {
+    regions.forEach(({ page, region, optimized, index, grouped, crossing }, i) => {
       const neighbour = (offset: number) =>
         functions[regions.findIndex((other) => other.page === page && other.offset === offset)]?.callee;
       const turns = optimized ? undefined : this.turnsAt(index);
-      new RegionCompiler(functions[i].body, region, imports, { index, turns, grouped, neighbour }).write();
+      new RegionCompiler(functions[i].body, region, imports, { index, turns, grouped, crossing, neighbour }).write();
     });
     return module.bytes();
   }

@@ -63,6 +63,12 @@ export function isFloatCsr(csr: number): boolean {
   return csr >= CSR.fflags && csr <= CSR.fcsr;
 }
 
+/** A page's bytes, and the instruction that goes on behind them. */
+interface PageCode {
+  readonly code: DataView;
+  readonly crossing: number | undefined;
+}
+
 /** Instructions of one page, decoded on demand. */
 export class PageReader {
   readonly #interpreted: boolean[];
@@ -83,14 +89,21 @@ export class PageReader {
 
   /**
    * The region that starts at `head`: what direct jumps and branches reach within the page, as far as `reached`
-   * says that it ran before; where it jumps by a table, also what is near of the page's `targets` of such jumps. Empty
-   * if the first instruction is not for a compiler.
+   * says that it ran before; where it jumps by a table, also what is near of the page's `targets` of such jumps. The
+   * last instruction of the page may go on in the next one: `crossing`. Empty if the first instruction is not for a
+   * compiler.
    */
-  region(code: DataView, head: number, reached: (offset: number) => boolean, targets: Iterable<number> = []): Region {
+  region(
+    code: DataView,
+    head: number,
+    reached: (offset: number) => boolean,
+    targets: Iterable<number> = [],
+    crossing?: number,
+  ): Region {
     const distance = (offset: number) => Math.abs(offset - head);
     const near = [...targets].filter((offset) => distance(offset) <= SWITCH_REACH)
       .sort((a, b) => distance(a) - distance(b)).slice(0, MAX_TARGETS);
-    const { decoded, ends } = this.#flood(code, head, reached, near);
+    const { decoded, ends } = this.#flood({ code, crossing }, head, reached, near);
     const leaders = new Set([head]);
     for (const end of ends.values()) successors(end).forEach((next) => leaders.add(next));
     const region = new Map<number, Block>();
@@ -112,7 +125,7 @@ export class PageReader {
 
   /** Decodes what is reached from the head, and how blocks end there: by offset. */
   #flood(
-    code: DataView,
+    page: PageCode,
     head: number,
     reached: (offset: number) => boolean,
     near: readonly number[],
@@ -124,7 +137,7 @@ export class PageReader {
       let offset = start;
       while (offset >= 0 && offset < PAGE_BYTES && !decoded.has(offset) && reached(offset)) {
         if (decoded.size === MAX_INSTRUCTIONS) return { decoded, ends };
-        const instruction = this.#decode(code, offset);
+        const instruction = this.#decode(page, offset);
         if (!instruction || this.#isInterpreted(instruction)) break;
         decoded.set(offset, instruction);
         const end = this.#end(instruction, offset, near);
@@ -140,10 +153,11 @@ export class PageReader {
     return { decoded, ends };
   }
 
-  #decode(code: DataView, offset: number): Decoded | undefined {
+  #decode({ code, crossing }: PageCode, offset: number): Decoded | undefined {
     const half = code.getUint16(offset, true);
     if ((half & 3) !== 3) return this.table.decode(half);
-    return offset + 4 > PAGE_BYTES ? undefined : this.table.decode(code.getInt32(offset, true));
+    if (offset + 4 <= PAGE_BYTES) return this.table.decode(code.getInt32(offset, true));
+    return crossing === undefined ? undefined : this.table.decode(crossing);
   }
 
   #isInterpreted({ index, fields }: Decoded): boolean {

@@ -1,6 +1,6 @@
 // Instructions across two pages: remembered, and fetched anew when either page changes or is another one.
 
-import { assertEquals } from "@std/assert";
+import { assert, assertEquals } from "@std/assert";
 import { Guest } from "../../support/riscv_guest.ts";
 import { PageTables, PTE } from "../../support/riscv_pages.ts";
 import { encode, RAM_BASE, type Rig } from "../../support/riscv_rig.ts";
@@ -75,4 +75,25 @@ Deno.test("an instruction across pages is that of the page which follows in the 
     for (let i = 0; i < 20; i++) guest.run(7);
     assertEquals([guest.get("a0"), guest.engine.idle], [1020n, true]);
   }
+});
+
+Deno.test("compiled code executes an instruction across pages, and gives way where it is another one by now", () => {
+  const guest = new Guest("loop: addi a0, a0, 1; addi a1, a1, -1; bnez a1, loop; wfi", {
+    base: BASE,
+    config: { threshold: 1 },
+    registers: { a1: 5000 },
+  });
+  const interpreted = (steps: number): number => {
+    const before = guest.engine.hart.compiled.steps;
+    guest.run(steps);
+    return steps - (guest.engine.hart.compiled.steps - before);
+  };
+  guest.run(60);
+  const runs = guest.engine.hart.compiled.runs;
+  assertEquals([interpreted(3000), guest.engine.hart.compiled.runs], [0, runs + 1]);
+  guest.each((rig) => putHalf(rig, BASE + 2, halves(5)[1]));
+  guest.run(60);
+  assert(interpreted(3000) > 900, "its page keeps the code of the former instruction");
+  while (!guest.engine.idle) guest.run(3000);
+  assertEquals(guest.get("a1"), 0n);
 });

@@ -1,6 +1,6 @@
 // What is compiled, and when: hot entries are gathered, compiled in batches, and what runs on and on once more.
 
-import type { CodeCache } from "../code.ts";
+import type { CodeCache, Crossing } from "../code.ts";
 import { INSTRUCTIONS } from "../instructions.ts";
 import { PAGE_BYTES } from "../layout.ts";
 import type { EngineMemory } from "../memory.ts";
@@ -33,6 +33,7 @@ const STRADDLES = 4;
 /** A candidate, with what is to be compiled. */
 interface Found extends RegionHead {
   readonly region: Region;
+  readonly crossing: Crossing | undefined;
 }
 
 /**
@@ -166,9 +167,8 @@ export class Jit {
     this.#residents.makeRoom(work.length);
     const indices = this.#residents.admit(work);
     const bytes = this.#modules.write(work.map((each, i) => {
-      const { entry, page, region, optimized } = each;
+      const { entry, page, region, optimized, crossing } = each;
       const grouped = !this.#isScattered(each);
-      const crossing = this.code.crossing(page);
       return { page, offset: (entry - page) / 4, region, optimized, index: indices[i], grouped, crossing };
     }));
     this.modules++;
@@ -210,7 +210,10 @@ export class Jit {
   }
 
   #regions(candidates: readonly RegionHead[]): Found[] {
-    return candidates.map((each) => ({ ...each, region: this.#region(each) })).filter((each) => each.region.size);
+    return candidates.map((each) => {
+      const crossing = this.code.crossing(each.page);
+      return { ...each, crossing, region: this.#region(each, crossing?.instruction) };
+    }).filter(({ region }) => region.size);
   }
 
   /**
@@ -228,13 +231,12 @@ export class Jit {
     return apart;
   }
 
-  #region({ entry, page }: RegionHead): Region {
+  #region({ entry, page }: RegionHead, crossing: number | undefined): Region {
     const { memory, code } = this;
     const host = code.hostOf(page);
     if (host < 0) return new Map();
     const view = new DataView(memory.wasm.buffer, host, PAGE_BYTES);
     const isReached = (offset: number) => code.isReached(page + offset * 4);
-    const crossing = code.crossing(page)?.instruction;
     return this.#reader.region(view, (entry - page) / 4, isReached, this.#targets.get(page), crossing);
   }
 

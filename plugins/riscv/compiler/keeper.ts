@@ -52,9 +52,11 @@ export class Keeper {
     };
   }
 
-  /** Takes note of a region that was compiled. */
+  /** Takes note of a region that was compiled, unless it begins across two pages: pages are kept one by one. */
   note({ entry, page, optimized }: RegionHead, region: Region): void {
-    this.#record.note(this.#content(page), { offset: (entry - page) / 4, optimized, reached: reachedBy(region) });
+    const offset = (entry - page) / 4;
+    if (offset + region.get(offset)!.instructions[0].length > PAGE_BYTES) return;
+    this.#record.note(this.#content(page), { offset, optimized, reached: reachedBy(region) });
   }
 
   /** What the next machine is to have, where this one `compiled` so many regions; nothing if it has most of it. */

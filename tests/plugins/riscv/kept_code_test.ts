@@ -100,6 +100,32 @@ Deno.test("a machine runs what the one before compiled, and comes to the same en
     assertEquals([adopted, hash, keep.saved], [0, alone.hash, 2]);
   }));
 
+Deno.test("a function that begins across two pages is compiled by each machine anew", async () => {
+  const source = `
+  j start; .zero 4090
+across: addi a1, a1, 1000; addi a0, a0, 1; ret
+start: li s0, 500
+loop: jal across; ${Array.from({ length: 20 }, (_, i) => `jal f${i}`).join("; ")}
+  addi s0, s0, -1; bnez s0, loop
+  ${finish(0x5555)}
+  ${
+    Array.from({ length: 20 }, (_, i) =>
+      `f${i}: li a2, ${10 + i}; 1: add a0, a0, a2; addi a2, a2, -1; bnez a2, 1b; ret`).join("\n")
+  }`;
+  const path = await Deno.makeTempFile();
+  try {
+    await Deno.writeFile(path, await elfProgram(source));
+    const alone = await run(path);
+    const keep = new Memory();
+    for (const adopted of [false, true]) {
+      const ended = await run(path, keep);
+      assertEquals([outcome(ended), ended.adopted > 0, keep.saved], [outcome(alone), adopted, 1]);
+    }
+  } finally {
+    await Deno.remove(path);
+  }
+});
+
 Deno.test("code that has changed is not what was kept for it; the rest of the file is", () =>
   withKernel(7, async (kernel) => {
     const keep = new Memory();

@@ -14,7 +14,7 @@ import { type I32, type I64, type Local, TYPE } from "./wasm/types.ts";
 import { isAligned, isNoPage, lookUp, type SlowAccess, WasmHart } from "./wasm_hart.ts";
 import { addMmu, type MmuFunctions, type RamPlace } from "./wasm_mmu.ts";
 import { addSystem, CSR_HOW, type SystemFunctions } from "./wasm_system.ts";
-import { addInterpretTo, addRunTo, entryOf, fetchLookUp } from "./wasm_runtime.ts";
+import { addInterpretTo, addRunTo, entryOf, fetchLookUp, isNextKnown } from "./wasm_runtime.ts";
 import { addIntegerHelpers, type IntegerHelpers } from "./wasm_values.ts";
 
 type Imports = Record<keyof SlowPaths, Callee>;
@@ -240,8 +240,7 @@ class Interpreter extends WasmHart implements Vocabulary<I64, I32> {
     const { hit, code } = fetchLookUp(f, this.hart, page);
     f.if(f.likely(hit), () => {
       const next = f.keep(code());
-      const is = (field: number, value: I32) => f.i32.eq(f.load32(f.get(this.#code), field), value);
-      const known = f.i32.and(is(CODE.next, next), is(CODE.nextSerial, f.load32(next, CODE.serial)));
+      const known = isNextKnown(f, f.get(this.#code), next);
       f.if(f.likely(known), () => this.#execute(f.load64(f.get(this.#code), CODE.crossing)));
     });
     this.#flush();

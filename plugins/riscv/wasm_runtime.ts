@@ -120,6 +120,12 @@ export function fetchLookUp(f: FunctionBuilder, hart: I32, pc: I64): { hit: I32;
   };
 }
 
+/** Whether what a predecoded page knows of the instruction that goes on in the next one holds: `next` is that, as it was. */
+export function isNextKnown(f: FunctionBuilder, page: I32, next: I32): I32 {
+  const is = (field: number, value: I32) => f.i32.eq(f.load32(page, field), value);
+  return f.i32.and(is(CODE.next, next), is(CODE.nextSerial, f.load32(next, CODE.serial)));
+}
+
 /** The entry of an address in a predecoded page. */
 export function entryOf(f: FunctionBuilder, code: I32, address: I64): I32 {
   const offset = f.i32.and(f.i32.wrap(address), f.const32(PAGE_BYTES - 2));

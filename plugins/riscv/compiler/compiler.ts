@@ -11,7 +11,7 @@ import type { AccessSize, SystemCall, Vocabulary } from "../vocabulary.ts";
 import type { Callee, FunctionBuilder, Label } from "../wasm/function.ts";
 import { type F32, type F64, type I32, type I64, type Local, TYPE, type Value, type ValueType } from "../wasm/types.ts";
 import { TRANSLATION, WasmHart } from "../wasm_hart.ts";
-import { fetchLookUp, MAX_DEPTH } from "../wasm_runtime.ts";
+import { fetchLookUp, isNextKnown, MAX_DEPTH } from "../wasm_runtime.ts";
 import { CSR_DONE, CSR_HOW, csrHow, type SystemFunctions } from "../wasm_system.ts";
 import type { IntegerHelpers } from "../wasm_values.ts";
 import { accessesOf, type BlockAccess } from "./accesses.ts";
@@ -306,13 +306,10 @@ export class RegionCompiler extends WasmHart implements Vocabulary<I64, I32> {
     this.#registers.flush();
     const { hit, code } = fetchLookUp(f, this.hart, f.keep(this.#at(PAGE_BYTES)));
     f.if(f.unlikely(f.i32.eqz(hit)), () => this.#giveBack());
-    const next = f.keep(code());
-    const known = (field: number) => f.load32(f.const32(page), field);
-    const same = f.i32.and(
-      f.i32.and(f.i32.eq(known(CODE.next), next), f.i32.eq(known(CODE.nextSerial), f.load32(next, CODE.serial))),
-      f.i64.eq(f.load64(f.const32(page), CODE.crossing), f.const64(entry)),
-    );
-    f.if(f.unlikely(f.i32.eqz(same)), () => this.#giveBack());
+    const here = f.const32(page);
+    const same = f.i64.eq(f.load64(here, CODE.crossing), f.const64(entry));
+    const known = f.i32.and(isNextKnown(f, here, f.keep(code())), same);
+    f.if(f.unlikely(f.i32.eqz(known)), () => this.#giveBack());
   }
 
   #instruction({ row, index, fields, length }: Decoded): void {

@@ -120,7 +120,7 @@ export function fetchLookUp(f: FunctionBuilder, hart: I32, pc: I64): { hit: I32;
   };
 }
 
-/** Whether what a predecoded page knows of the instruction that goes on in the next one holds: `next` is that, as it was. */
+/** Whether a predecoded page knows the instruction that goes on in `next`: that is the page of then, and as it was. */
 export function isNextKnown(f: FunctionBuilder, page: I32, next: I32): I32 {
   const is = (field: number, value: I32) => f.i32.eq(f.load32(page, field), value);
   return f.i32.and(is(CODE.next, next), is(CODE.nextSerial, f.load32(next, CODE.serial)));

@@ -3,20 +3,10 @@
 import { SLOT } from "../layout.ts";
 import { FLAG, type FpOp } from "../softfloat.ts";
 import type { FunctionBuilder } from "../wasm/function.ts";
-import { type F64, type I32, type I64, TYPE, type Value, type ValueType } from "../wasm/types.ts";
+import { type F64, type I32, type I64, type Local, TYPE, type Value, type ValueType } from "../wasm/types.ts";
 
 /** Exponents from this on are near overflow, or are infinities and NaNs. */
 const NEAR_OVERFLOW = 0x7fd;
-
-/**
- * What a region knows of the rounding mode and the flags: exponents below it are harmless. It is 0 unless rounding is
- * to nearest and "inexact" is set; cut to 8 bits it serves single precision too.
- */
-export function exponentLimit(f: FunctionBuilder, hart: I32): I32 {
-  const inexact = f.i32.and(f.load32(hart, SLOT.fflags), f.const32(FLAG.NX));
-  const nearest = f.i32.eqz(f.load32(hart, SLOT.frm));
-  return f.i32.and(f.i32.sub(f.const32(0), f.i32.and(inexact, nearest)), f.const32(NEAR_OVERFLOW));
-}
 
 /** An operation's result as the host computes it, and when it is the guest's, flags included. */
 export interface HostResult {
@@ -29,14 +19,40 @@ export interface HostResult {
 /** The rounding mode of an instruction's rm field: to nearest, towards zero, or what frm says. */
 const RM = { nearest: 0, towardsZero: 1, dynamic: 7 } as const;
 
-/** Writes the operations; `limit` is what {@linkcode exponentLimit} gave. */
+/** What the operations depend on. */
+export interface HostFloatOptions {
+  /** Whether the host's multiply-add rounds once. */
+  readonly fused: boolean;
+  /** Whether anything in the region rounds. */
+  readonly rounds: boolean;
+}
+
+/** Writes the operations of a region. */
 export class HostFloat {
+  /**
+   * What the region knows of the rounding mode and the flags: exponents below it are harmless. It is 0 unless rounding
+   * is to nearest and "inexact" is set; cut to 8 bits it serves single precision too.
+   */
+  readonly #limit: Local<typeof TYPE.i32>;
+
   constructor(
     readonly f: FunctionBuilder,
-    readonly limit: () => I32,
-    /** Whether the host's multiply-add rounds once. */
-    readonly fused: boolean,
-  ) {}
+    /** The address of the hart's block. */
+    readonly hart: () => I32,
+    readonly options: HostFloatOptions,
+  ) {
+    this.#limit = f.local(TYPE.i32);
+  }
+
+  /** Looks up the rounding mode and the flags: at the region's start, and behind what may change them. */
+  learn(): void {
+    if (!this.options.rounds) return;
+    const { f } = this;
+    const inexact = f.i32.and(f.load32(this.hart(), SLOT.fflags), f.const32(FLAG.NX));
+    const nearest = f.i32.eqz(f.load32(this.hart(), SLOT.frm));
+    const harmless = f.i32.sub(f.const32(0), f.i32.and(inexact, nearest));
+    f.set(this.#limit, f.i32.and(harmless, f.const32(NEAR_OVERFLOW)));
+  }
 
   /** The operation on these bits with that rm field (0 where it has none); `undefined` for what is left to functions. */
   result(op: FpOp, rm: number, a: I64, b: I64, c: I64): HostResult | undefined {
@@ -61,7 +77,7 @@ export class HostFloat {
         if (!rounds) return undefined;
         return { type, value: host.sqrt(x as never), holds: (r) => this.#below(r, single, 2) };
       case "fma":
-        if (!rounds || single || !this.fused) return undefined;
+        if (!rounds || single || !this.options.fused) return undefined;
         return { type, value: this.#fma(x, y, this.#operand(c, false) as F64), holds: (r) => this.#below(r, false, 2) };
       case "min":
       case "max":
@@ -92,7 +108,7 @@ export class HostFloat {
     const { f } = this;
     const type = TYPE.f64;
     if (from === "l" && (rm === RM.nearest || rm === RM.dynamic)) {
-      return { type, value: f.f64.convertI64(bits), holds: () => this.limit() };
+      return { type, value: f.f64.convertI64(bits), holds: () => f.get(this.#limit) };
     }
     if (rm !== RM.nearest) return undefined; // what is exact is encoded so; another mode may be a reserved one
     if (from === "w") {
@@ -113,18 +129,18 @@ export class HostFloat {
     return {
       type: TYPE.i64,
       value: f.i64.truncSat(rounded),
-      holds: () => f.i32.ltU(exponent, f.i32.and(this.limit(), f.const32(below))),
+      holds: () => f.i32.ltU(exponent, f.i32.and(f.get(this.#limit), f.const32(below))),
     };
   }
 
-  /** Whether a result is far from overflow and its exponent field is at least `least`; see {@linkcode exponentLimit}. */
+  /** Whether a result is far from overflow and its exponent field is at least `least`; see {@linkcode learn}. */
   #below(result: Value, single: boolean, least: number): I32 {
     const { f } = this;
     const exponent = single
       ? f.i32.and(f.i32.shrU(f.i32.reinterpret(result as never), f.const32(23)), f.const32(0xff))
       : this.#exponent(f.i64.reinterpret(result as F64));
     const above = least ? f.i32.sub(exponent, f.const32(least)) : exponent;
-    return f.i32.ltU(above, single ? f.i32.and(this.limit(), f.const32(0xff)) : this.limit());
+    return f.i32.ltU(above, single ? f.i32.and(f.get(this.#limit), f.const32(0xff)) : f.get(this.#limit));
   }
 
   #exponent(bits: I64): I32 {

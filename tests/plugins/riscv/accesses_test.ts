@@ -6,7 +6,7 @@ import { assemble } from "../../../plugins/riscv/assembler.ts";
 import { INSTRUCTIONS } from "../../../plugins/riscv/instructions.ts";
 import { Guest, M_HANDLER } from "../../support/riscv_guest.ts";
 import { entry, PageTables, PTE } from "../../support/riscv_pages.ts";
-import { EngineRig, RAM_BASE } from "../../support/riscv_rig.ts";
+import { EngineRig, RAM_BASE, type Rig } from "../../support/riscv_rig.ts";
 import { Operands } from "./fp_operands.ts";
 
 const { V, R, W, X, U, A, D } = PTE;
@@ -49,6 +49,44 @@ Deno.test("what changes the base, lies far away, is atomic, or may come to other
 /** What traps is skipped. */
 const SKIP = "csrw mscratch, t6; csrr t6, mepc; addi t6, t6, 4; csrw mepc, t6; csrr t6, mscratch; mret";
 
+/** Maps the code and the two pages, and fills what lies there and between. */
+function mapPages(rig: Rig): void {
+  rig.program(M_HANDLER, Array.from(new Int32Array(assemble(SKIP).buffer)));
+  const tables = new PageTables(rig, TABLES);
+  tables.map(BigInt(RAM_BASE), RAM_BASE, V | R | X | A);
+  PAGES.forEach((page, i) => tables.map(page, PLACES[i], ALL));
+  rig.hart.set("satp", tables.satp(8));
+  for (let at = 0; at < 0x4000; at += 8) {
+    rig.poke(DATA + at, BigInt.asIntN(64, BigInt(at + 1) * 0x9e37_79b9_7f4a_7c15n));
+  }
+}
+
+Deno.test("accesses reach the next page from the first byte behind the page on, in loops and beside calls", () => {
+  const words = [["ld a0, 0(BASE); sd a4, 0(BASE)", 8], ["lw a0, 0(BASE); sw a4, 0(BASE)", 4]] as const;
+  const groups = [["ld a0, 0(BASE); lw a1, 8(BASE); lb a2, 12(BASE)", 13], [
+    "sw a4, 0(BASE); sd a4, 8(BASE)",
+    16,
+  ]] as const;
+  for (const [body, size] of [...words, ...groups]) {
+    for (const base of ["sp", "s0"]) {
+      for (const call of ["", "jal f"]) {
+        for (let beyond = -2; beyond <= 2; beyond++) {
+          const source = `loop: ${call}\n${body.replaceAll("BASE", base)}; addi a4, a4, -1; bnez a4, loop; wfi\nf: ret`;
+          const registers = { a4: 60, [base]: PAGES[1] - BigInt(size - beyond) };
+          const guest = new Guest(source, {
+            mode: "S",
+            config: { threshold: 1, optimize: 4 },
+            prepare: mapPages,
+            registers,
+          });
+          for (let i = 0; i < 6; i++) guest.run(100);
+          assert(Number(guest.engine.engine.stats!().regions) > 0, "nothing was compiled");
+        }
+      }
+    }
+  }
+});
+
 Deno.test("random accesses near the end of a page take the same steps compiled as in the oracle", () => {
   const random = new Operands(20);
   const pick = <T>(of: readonly T[]): T => of[random.below(of.length)];
@@ -78,14 +116,7 @@ Deno.test("random accesses near the end of a page take the same steps compiled a
       {
         mode: "S",
         config: { threshold: 1, optimize: pick([1, 2 ** 20]) },
-        prepare(rig) {
-          rig.program(M_HANDLER, Array.from(new Int32Array(assemble(SKIP).buffer)));
-          const tables = new PageTables(rig, TABLES);
-          tables.map(BigInt(RAM_BASE), RAM_BASE, V | R | X | A);
-          PAGES.forEach((page, i) => tables.map(page, PLACES[i], ALL));
-          rig.hart.set("satp", tables.satp(8));
-          for (let at = 0; at < 0x4000; at += 8) rig.poke(DATA + at, BigInt(at) * 0x0101010101n);
-        },
+        prepare: mapPages,
         registers: { a4: 60, s3: SUM },
       },
     );

@@ -87,3 +87,22 @@ Deno.test("a recursion of compiled and interpreted functions ends, wherever the 
   const calls = rounds * Array.from({ length: kinds }, (_, k) => k + 1 + levels).reduce((sum, n) => sum + n);
   assertEquals(guest.get("a4"), BigInt(calls));
 });
+
+Deno.test("a recursion of compiled functions goes deeper than the host's stack", () => {
+  const [shallow, deep] = [50, 20_000];
+  const source = `
+        li s2, ${shallow}
+    warm: li a0, ${shallow}; jal rec; addi s2, s2, -1; bnez s2, warm
+        li a0, ${deep}; jal rec
+        wfi
+    rec: addi sp, sp, -8; sd ra, 0(sp); addi a4, a4, 1
+        beqz a0, out
+        addi a0, a0, -1; jal rec
+    out: ld ra, 0(sp); addi sp, sp, 8; ret`;
+  for (const optimize of [2, 2 ** 25]) {
+    const registers = { sp: BigInt(RAM_BASE + 0x4_0000) };
+    const guest = new Guest(source, { config: { threshold: 4, optimize }, registers });
+    while (!guest.engine.idle) guest.run(500_000);
+    assertEquals(guest.get("a4"), BigInt(shallow * (shallow + 1) + deep + 1));
+  }
+});

@@ -9,7 +9,7 @@ const { V, R, W, X, U, A, D } = PTE;
 const TABLES = RAM_BASE + 0x2_0000;
 const DATA = RAM_BASE + 0x8000;
 const START = BigInt(RAM_BASE);
-const SIE = 2n, SPP = 0x100n, FS = 0x6000n, SUM = 1n << 18n;
+const SIE = 2n, SPP = 0x100n, FS = 0x6000n, CLEAN = 0x4000n, SUM = 1n << 18n;
 /** Everything compiled at once, and nothing. */
 const CONFIGS = [{ threshold: 1, optimize: 2 }, { compiler: false }];
 /** Where the program goes on when it is warm. */
@@ -73,13 +73,12 @@ Deno.test("compiled accesses to CSRs are illegal below their mode", () => {
 Deno.test("a user's page that compiled code reaches by SUM is barred without it", () => {
   for (const config of CONFIGS) {
     const source = `
-      loop: csrs sstatus, a5; ld a1, 0(a0); csrc sstatus, a5
-      beqz a3, over
+      loop: csrs sstatus, a5; ld a1, 0(a0); csrc sstatus, a6
       here: ld a2, 8(a0)
-      over: addi a4, a4, -1; bnez a4, loop
-      li a3, 1; j loop`;
+      addi a4, a4, -1; bnez a4, loop
+      mv a6, a5; j loop`;
     const guest = finish(source, paged({ config, registers: { a0: DATA, a5: SUM } }));
-    assertEquals(guest.trap(), { to: "M", cause: 13, value: BigInt(DATA + 8), epc: START + 16n });
+    assertEquals(guest.trap(), { to: "M", cause: 13, value: BigInt(DATA + 8), epc: START + 12n });
   }
 });
 
@@ -103,6 +102,19 @@ Deno.test("floating point is illegal in compiled code once it, or what it calls,
       { config, registers: { a5: 0 } },
     );
     assertEquals(inLine.trap(), { to: "M", cause: 2, value: 0x02c5f553n, epc: START + 4n });
+  }
+});
+
+Deno.test("floating point makes FS dirty once more behind what has made it clean", () => {
+  for (const config of CONFIGS) {
+    const guest = finish(
+      `
+      loop: fadd.d fa0, fa1, fa2; csrw sstatus, a5; fadd.d fa0, fa1, fa2; csrr a1, sstatus
+      addi a4, a4, -1; bnez a4, loop
+      wfi`,
+      { config, registers: { a5: CLEAN } },
+    );
+    assertEquals([guest.get("a4"), guest.get("a1") & FS], [0n, FS]);
   }
 });
 

@@ -62,26 +62,22 @@ function mapPages(rig: Rig): void {
 }
 
 Deno.test("accesses reach the next page from the first byte behind the page on, in loops and beside calls", () => {
-  const words = [["ld a0, 0(BASE); sd a4, 0(BASE)", 8], ["lw a0, 0(BASE); sw a4, 0(BASE)", 4]] as const;
-  const groups = [["ld a0, 0(BASE); lw a1, 8(BASE); lb a2, 12(BASE)", 13], [
-    "sw a4, 0(BASE); sd a4, 8(BASE)",
-    16,
-  ]] as const;
-  for (const [body, size] of [...words, ...groups]) {
-    for (const base of ["sp", "s0"]) {
-      for (const call of ["", "jal f"]) {
-        for (let beyond = -2; beyond <= 2; beyond++) {
-          const source = `loop: ${call}\n${body.replaceAll("BASE", base)}; addi a4, a4, -1; bnez a4, loop; wfi\nf: ret`;
-          const registers = { a4: 60, [base]: PAGES[1] - BigInt(size - beyond) };
-          const guest = new Guest(source, {
-            mode: "S",
-            config: { threshold: 1, optimize: 4 },
-            prepare: mapPages,
-            registers,
-          });
-          for (let i = 0; i < 6; i++) guest.run(100);
-          assert(Number(guest.engine.engine.stats!().regions) > 0, "nothing was compiled");
-        }
+  const bodies: [string, number][] = [
+    ["ld a0, 0(BASE); sd a4, 0(BASE)", 8],
+    ["lw a0, 0(BASE); sw a4, 0(BASE)", 4],
+    ["ld a0, 0(BASE); lw a1, 8(BASE); lb a2, 12(BASE)", 13],
+    ["sw a4, 0(BASE); sd a4, 8(BASE)", 16],
+  ];
+  const loops = ["sp", "s0"].flatMap((base) => ["", "jal f"].map((call) => ({ base, call })));
+  for (const { base, call } of loops) {
+    for (const [body, size] of bodies) {
+      const source = `loop: ${call}\n${body.replaceAll("BASE", base)}; addi a4, a4, -1; bnez a4, loop; wfi\nf: ret`;
+      for (const beyond of [-2n, -1n, 0n, 1n, 2n]) {
+        const registers = { a4: 60, [base]: PAGES[1] - BigInt(size) + beyond };
+        const config = { threshold: 1, optimize: 4 };
+        const guest = new Guest(source, { mode: "S", config, prepare: mapPages, registers });
+        for (let i = 0; i < 6; i++) guest.run(100);
+        assert(Number(guest.engine.engine.stats!().regions) > 0, "nothing was compiled");
       }
     }
   }

@@ -48,6 +48,7 @@ Deno.test("NA4 matches four bytes, NAPOT a power of two from 8 bytes to the whol
   }
   const all = unit([NAPOT | R, -1n]);
   assertEquals([load(all, 0), load(all, 2 ** 55)], ["allow", "allow"]);
+  assertEquals([ACCESS.store, ACCESS.fetch].map((access) => all.check(0, 4, access, MODE.S)), ["deny", "deny"]);
 });
 
 Deno.test("TOR matches from the address below it, from zero for entry 0, and nothing where the bounds are reversed", () => {

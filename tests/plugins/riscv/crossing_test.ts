@@ -1,6 +1,7 @@
 // Instructions across two pages: remembered, and fetched anew when either page changes or is another one.
 
 import { assert, assertEquals } from "@std/assert";
+import { assemble } from "../../../plugins/riscv/assembler.ts";
 import { Guest } from "../../support/riscv_guest.ts";
 import { PageTables, PTE } from "../../support/riscv_pages.ts";
 import { encode, RAM_BASE, type Rig } from "../../support/riscv_rig.ts";
@@ -96,4 +97,30 @@ Deno.test("compiled code executes an instruction across pages, and gives way whe
   assert(interpreted(3000) > 900, "its page keeps the code of the former instruction");
   while (!guest.engine.idle) guest.run(3000);
   assertEquals(guest.get("a1"), 0n);
+});
+
+Deno.test("compiled code has no instruction of a page that took the next one's place among the predecoded", () => {
+  const [PAGE, OTHER, NEXT] = [RAM_BASE + 0x4000, RAM_BASE + 0x5000, RAM_BASE + 0x1000];
+  // While the loop becomes hot, the next page is dropped in each turn, and another one is made before it is again.
+  const away = `
+    addi a3, a3, -1; addi t0, a3, -6; sltiu t0, t0, 6; beqz t0, back
+    sd zero, 512(s5); sd zero, 512(s6); jalr s5
+    back: jr s7`;
+  // Compiling begins at the end of some run: of one in the other page, with one of these sizes.
+  for (const steps of [1, 2, 3, 4, 5]) {
+    const guest = new Guest(
+      "loop: addi a2, a2, 1; addi a5, a5, 0; addi a0, a0, 1; addi a1, a1, -1; beqz a1, end; jr s4; end: wfi",
+      {
+        base: BASE - 8,
+        config: { threshold: 12 },
+        registers: { a1: 40, a3: 20, s4: PAGE, s5: OTHER, s6: NEXT, s7: BASE - 8 },
+        prepare(rig) {
+          rig.program(PAGE, Array.from(new Int32Array(assemble(away).buffer)));
+          rig.program(OTHER, [0x8082]); // ret
+        },
+      },
+    );
+    while (!guest.engine.idle) guest.run(steps);
+    assertEquals(guest.get("a0"), 40n);
+  }
 });

@@ -50,6 +50,20 @@ Deno.test("what is saved in mid-run and loaded into another engine goes on in th
   }
 });
 
+Deno.test("a reservation is saved, wherever RAM stands in memory", () => {
+  const first = new EngineRig({ ramSize: RAM_SIZE });
+  first.program(RAM_BASE, Array.from(new Int32Array(assemble("lr.d a1, (a0); sc.d a2, a1, (a0)").buffer)));
+  first.hart.start({ pc: BigInt(RAM_BASE), mode: "M", registers: { a0: BigInt(RAM_BASE + 64), a2: 5n } });
+  first.run(1);
+  const second = new EngineRig({ ramSize: RAM_SIZE, config: { codeCache: 0 } });
+  second.ram.set(first.ram);
+  second.engine.load(structuredClone(first.engine.save()));
+  for (const rig of [first, second]) {
+    rig.run(1);
+    assertEquals(rig.hart.get("a2"), 0n);
+  }
+});
+
 Deno.test("what is saved does not hang on run sizes, caches or compiled code", () => {
   const states = [{ compiler: false }, { codeCache: 0, compiler: false }, { threshold: 1 }, { threshold: 5 }].map(
     (config, i) => {
@@ -330,15 +344,21 @@ Deno.test("a store to tohost ends the run with the test's code, or prints", () =
   assertEquals(rig.hart.get("pc"), START + 16n, "right behind the store");
 });
 
-Deno.test("tohost is watched through every kind of store, and nothing beside it is", () => {
-  for (const store of ["sw a0, 0(s0)", "sd a0, 0(s0)", "amoswap.d a1, a0, (s0)", "sb a0, 0(s0)", "sd a1, -4(s0)"]) {
-    const rig = machine(`sd zero, 16(s0); sd zero, -8(s0); ${store}; nop; nop`);
-    rig.engine.htif!(DATA);
-    rig.hart.set("s0", BigInt(DATA));
-    rig.hart.set("a0", 1n);
-    rig.hart.set("a1", 1n << 32n);
-    assertEquals(rig.engine.run(100), { reason: "off", code: 0 }, store);
-    assertEquals(rig.engine.retired, 3, store);
+Deno.test("tohost is watched through every kind of store to any part of it, and nothing beside it is", () => {
+  const whole = ["sw a0, 0(s0)", "sd a0, 0(s0)", "amoswap.d a1, a0, (s0)", "sb a0, 0(s0)", "sd a1, -4(s0)"];
+  const parts = ["sb zero, 7(s0)", "sh zero, 3(s0)", "sw zero, 4(s0)", "sd zero, 4(s0)"];
+  // Across pages, and within one.
+  for (const tohost of [DATA, DATA + 64]) {
+    for (const store of [...whole, ...parts]) {
+      const rig = machine(`sd zero, 16(s0); sd zero, -8(s0); ${store}; nop; nop`);
+      rig.engine.htif!(tohost);
+      rig.poke(tohost, 1n);
+      rig.hart.set("s0", BigInt(tohost));
+      rig.hart.set("a0", 1n);
+      rig.hart.set("a1", 1n << 32n);
+      assertEquals(rig.engine.run(100), { reason: "off", code: 0 }, store);
+      assertEquals(rig.engine.retired, 3, store);
+    }
   }
 });
 

@@ -106,3 +106,16 @@ Deno.test("a recursion of compiled functions goes deeper than the host's stack",
     assertEquals(guest.get("a4"), BigInt(shallow * (shallow + 1) + deep + 1));
   }
 });
+
+Deno.test("a hart that waits within a call waits, whoever called", () => {
+  const guest = new Guest(
+    `
+    loop: jal f; addi a2, a2, 1; addi a4, a4, -1; bnez a4, loop
+        li a3, 1; li a4, 1; j loop
+    f: beqz a3, over; wfi
+    over: ret`,
+    { config: { threshold: 4 }, registers: { a4: ROUNDS } },
+  );
+  for (let i = 0; i < 4; i++) guest.run(200);
+  assertEquals([guest.get("a2"), guest.engine.idle], [BigInt(ROUNDS), true]);
+});

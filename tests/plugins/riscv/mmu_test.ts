@@ -273,6 +273,27 @@ Deno.test("an access or instruction across pages traps with the address of the p
   assertEquals(across("jr a0", 1, 4092n, 0x4000_0000), [4096n, HERE + 4094n]);
 });
 
+Deno.test("an access or instruction across pages goes on behind a multiple of 4 GiB", () => {
+  const [at, next] = [0xffff_f000n, 0x1_0000_0000n];
+  const guest = paged("ld a1, 0(a0); sd a0, 0(a0); ld a2, 0(a0); addi a0, a0, 2; jr a0", {
+    at,
+    change(rig, tables) {
+      tables.map(next, DATA + 8192, ALL);
+      rig.poke(DATA + 4088, 0x0123_4567_89ab_cdefn);
+      rig.poke(DATA + 8192, 0x0000_0000_fedc_ba98n);
+    },
+  });
+  guest.each(({ hart }) => hart.set("a0", at + 4092n)).run(3);
+  assertEquals([guest.get("a1"), guest.get("a2")], [0xfedc_ba98_0123_4567n, at + 4092n]);
+  // Of the halves that were stored, the last of this page and the first of the next one are an instruction.
+  guest.each((rig) => {
+    rig.poke(DATA + 4088, 0x0013_0000_0000_0000n);
+    rig.poke(DATA + 8192, 0xffff_0000n);
+  });
+  const { cause, epc } = guest.trap();
+  assertEquals([cause, epc], [2, next + 2n]);
+});
+
 Deno.test("a store across pages that faults on the second one leaves the first as it was", () => {
   const guest = paged("sd a1, 0(a0)", { registers: { a1: -1 } });
   guest.each(({ hart }) => hart.set("a0", HERE + 4092n)).trap();

@@ -5,6 +5,7 @@ import { INSTRUCTIONS } from "../../../plugins/riscv/instructions.ts";
 import { SLOT } from "../../../plugins/riscv/layout.ts";
 import { FP_OPS, type FpOp } from "../../../plugins/riscv/softfloat.ts";
 import type { Fields, Row } from "../../../plugins/riscv/rows/row.ts";
+import { Guest } from "../../support/riscv_guest.ts";
 import { describeNext, difference } from "../../support/riscv_lockstep.ts";
 import { encode, EngineRig, OracleRig, RAM_BASE, type Rig } from "../../support/riscv_rig.ts";
 import { Operands } from "./fp_operands.ts";
@@ -255,6 +256,14 @@ Deno.test("store-conditional succeeds after load-reserved of the same address, o
   });
   assertEquals(results.filter((_, i) => names[i].startsWith("sc")), [0n, 1n, 0n, 0n, 1n]);
   assertEquals(difference(engine, oracle, { ram: true }), undefined);
+});
+
+Deno.test("store-conditional gives the reservation up wherever it stores, in a page that holds code, too", () => {
+  const guest = new Guest("lr.d a1, (a0); sc.d a2, a1, (a5); sc.d a3, a1, (a0)", {
+    registers: { a0: DATA, a5: CODE + 0x800 },
+  });
+  guest.run(3);
+  assertEquals([guest.get("a2"), guest.get("a3")], [1n, 1n]);
 });
 
 Deno.test("floating-point rows agree with the oracle in every rounding mode and with FS off", () => {

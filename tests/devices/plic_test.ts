@@ -57,6 +57,19 @@ Deno.test("plic hands out a level interrupt again after completion while the lin
   assert(!cpus.get(1, SEIP));
 });
 
+Deno.test("plic takes no new request of an interrupt that is claimed and not completed", () => {
+  const { line, get, set, cpus } = controller();
+  set(4 * 7, 1);
+  for (const context of [S0, S1]) set(enable(context), 1 << 7);
+  line(7, true);
+  assertEquals(get(claim(S0)), 7);
+  line(7, false);
+  line(7, true);
+  assertEquals([get(claim(S1)), cpus.get(1, SEIP)], [0, false]);
+  set(claim(S0), 7);
+  assertEquals(get(claim(S1)), 7);
+});
+
 Deno.test("plic keeps a request whose line falls before it is claimed", () => {
   const { line, get, set, cpus } = controller();
   set(4 * 7, 1);

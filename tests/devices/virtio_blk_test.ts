@@ -5,7 +5,7 @@ import type { Bytes } from "../../core/plugin.ts";
 import virtioBlk from "../../devices/virtio_blk.ts";
 import { REG } from "../../devices/virtio/registers.ts";
 import { type FakeOptions, fakeServices } from "../support/fake_services.ts";
-import { VirtioDriver } from "../../cli/fuzz/virtio_driver.ts";
+import { type DriverQueue, VirtioDriver } from "../../cli/fuzz/virtio_driver.ts";
 
 const FEATURE = { SEG_MAX: 2, RO: 5, FLUSH: 9, MQ: 12, DISCARD: 13, WRITE_ZEROES: 14 };
 const TYPE = { IN: 0, OUT: 1, FLUSH: 4, GET_ID: 8, DISCARD: 11, WRITE_ZEROES: 13 };
@@ -163,8 +163,26 @@ Deno.test("virtio_blk refuses requests outside of the disk or of odd length", ()
   assertEquals(request(driver, [header(TYPE.WRITE_ZEROES), range(15, 2)]).status, IOERR);
   assertEquals(request(driver, [header(TYPE.WRITE_ZEROES), range(0, 0xffff_ffff)]).status, IOERR);
   assertEquals(request(driver, [header(TYPE.DISCARD), range(0, 1), range(0, 1)]).status, IOERR);
-  assertEquals(request(driver, [header(TYPE.GET_ID)], [4]).status, IOERR);
+  for (const room of [4, 19]) assertEquals(request(driver, [header(TYPE.GET_ID)], [room]).status, IOERR);
   assertEquals(block.log, []);
+});
+
+Deno.test("virtio_blk moves no more than 16 MiB at once", () => {
+  const most = 16 << 20;
+  const { driver, block } = disk({}, { diskSize: 2 * most, ramSize: 2 * most });
+  const [queue] = driver.start().queues;
+  const data = driver.allocate(most + 512);
+  const ask = (readable: Bytes[], length = 0) => {
+    const status = driver.allocate(1);
+    driver.dma.store(status, 0xff, 1);
+    const room = [{ at: data, length, writable: true }, { at: status, length: 1, writable: true }];
+    queue.addBuffers([...readable.map((bytes) => driver.place(bytes)), ...room]);
+    queue.notify();
+    return driver.dma.load(status, 1);
+  };
+  assertEquals([most, most + 512].map((length) => ask([header(TYPE.IN)], length)), [OK, IOERR]);
+  assertEquals(ask([header(TYPE.WRITE_ZEROES), range(0, most / 512 + 1)]), IOERR);
+  assertEquals(block.log, [`read 0+${most}`]);
 });
 
 Deno.test("virtio_blk counts its status byte as written only if all before it was", () => {
@@ -245,6 +263,30 @@ Deno.test("virtio_blk forgets requests at a reset, and gives their memory back w
   assertEquals(services.dma.borrowed, 0);
   assertEquals(driver.bytes(driver.queues[0].used, 100), used);
   assertEquals(request(driver, [header(TYPE.IN, 3)], [512]).status, OK);
+});
+
+Deno.test("virtio_blk answers nothing more once a driver broke the rules, and gives memory back", async () => {
+  for (
+    const break_ of [
+      (queue: DriverQueue) => queue.offer(queue.size),
+      // With what is in flight, more than the queue holds.
+      (queue: DriverQueue) => Array.from({ length: queue.size - 3 }, () => queue.offer(0)),
+    ]
+  ) {
+    const { driver, block, services } = disk();
+    const [queue] = driver.start().queues;
+    block.slow = true;
+    for (let i = 0; i < 4; i++) queue.add([header(TYPE.IN, i)], [513]);
+    queue.notify();
+    break_(queue);
+    queue.notify();
+    assert(driver.broken);
+    const used = driver.bytes(queue.used, 100);
+    driver.interrupts();
+    await block.settle();
+    assertEquals([services.dma.borrowed, driver.interrupts().used], [0, false]);
+    assertEquals(driver.bytes(queue.used, 100), used);
+  }
 });
 
 Deno.test("virtio_blk forgets the requests of a queue that the driver stops", async () => {

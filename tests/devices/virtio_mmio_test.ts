@@ -230,10 +230,12 @@ Deno.test("virtio mmio stops a driver that breaks the rules, tells it so, and wo
   const { driver } = echo();
   driver.start();
   const [queue] = driver.queues;
-  queue.offer(99);
+  queue.describe(queue.desc, 0, 0, 1, 0, 0);
+  queue.offer(0);
   queue.notify();
   assert(driver.broken);
   assert(driver.interrupts().config);
+  queue.describe(queue.desc, 0, RAM_BASE, 1, 0, 0);
   queue.add([Uint8Array.of(1)], [1]);
   queue.notify();
   assertEquals(queue.completed(), []);
@@ -244,6 +246,28 @@ Deno.test("virtio mmio stops a driver that breaks the rules, tells it so, and wo
   driver.queues[0].add([Uint8Array.of(1)], [1]);
   driver.queues[0].kick();
   assertEquals(driver.queues[0].completed().length, 1);
+});
+
+Deno.test("virtio mmio serves no driver that gave the device up", () => {
+  const { driver } = echo();
+  const [queue] = driver.start().queues;
+  driver.write(REG.Status, driver.read(REG.Status) | STATUS.FAILED);
+  queue.add([Uint8Array.of(1)], [1]);
+  queue.notify();
+  assertEquals(queue.completed(), []);
+});
+
+Deno.test("virtio mmio leaves a queue where it is while it runs", () => {
+  const { driver, services } = echo();
+  const [queue] = driver.start().queues;
+  driver.write(REG.QueueSel, 0);
+  driver.write(REG.QueueNum, 2);
+  for (const register of [REG.QueueDescLow, REG.QueueDriverLow, REG.QueueDeviceLow]) driver.write(register, 0x1000);
+  for (let i = 1; i <= 3; i++) {
+    const { writable: [answer] } = queue.add([Uint8Array.of(i)], [1]);
+    queue.kick();
+    assertEquals(services.dma.load(answer, 1), 2 * i);
+  }
 });
 
 Deno.test("virtio mmio state is plain and stands for the whole device", () => {

@@ -10,8 +10,8 @@ import { DESC, type DriverQueue, VirtioDriver } from "../../cli/fuzz/virtio_driv
 const RAM_SIZE = 1 << 20;
 
 /** A device that records what it reads from each chain, and fills what it may write with 0xaa. */
-function recorder({ without = [] as number[], size = 16 } = {}) {
-  const services = fakeServices({ ramSize: RAM_SIZE });
+function recorder({ without = [] as number[], size = 16, ramSize = RAM_SIZE } = {}) {
+  const services = fakeServices({ ramSize });
   const seen: { bytes: number[]; writable: number }[] = [];
   const device: Device = services.bind(
     virtioMmio(services, () => ({
@@ -205,6 +205,17 @@ const HOSTILE: Record<string, (queue: DriverQueue, driver: VirtioDriver) => void
     queue.describe(queue.desc, 0, table, 0xffff_fff0, DESC.INDIRECT, 0);
     queue.offer(0);
   },
+  "more buffers than a chain may have, in a table behind others": (queue, driver) => {
+    const [direct, indirect] = [10, 1020];
+    const table = driver.allocate(16 * indirect);
+    const at = (i: number) => SPARE + 2 * i;
+    for (let i = 0; i < direct; i++) queue.describe(queue.desc, i, at(i), 1, DESC.NEXT, i + 1);
+    queue.describe(queue.desc, direct, table, 16 * indirect, DESC.INDIRECT, 0);
+    for (let i = 0; i < indirect; i++) {
+      queue.describe(table, i, at(i), 1, i < indirect - 1 ? DESC.NEXT : 0, i + 1);
+    }
+    queue.offer(0);
+  },
   "an available index far ahead": (queue, driver) => driver.dma.store(queue.avail + 2, queue.size + 1, 2),
   "an available index that went back": (queue, driver) => driver.dma.store(queue.avail + 2, 0xffff, 2),
 };
@@ -230,6 +241,36 @@ Deno.test("virtqueue refuses indirect tables that were not negotiated", () => {
   queue.add([Uint8Array.of(1)], [], { indirect: true });
   queue.kick();
   assert(driver.broken);
+});
+
+Deno.test("virtqueue refuses buffers of more than 4 GiB in all", () => {
+  const ramSize = 8 << 20;
+  const { queue, driver, seen } = recorder({ ramSize });
+  const all = { at: RAM_BASE, length: ramSize, writable: true };
+  queue.addBuffers(Array.from({ length: 512 }, () => all), true);
+  queue.kick();
+  assertEquals([seen.length, driver.broken], [1, false]);
+  queue.addBuffers(Array.from({ length: 513 }, () => all), true);
+  queue.notify();
+  assertEquals([seen.length, driver.broken], [1, true]);
+});
+
+Deno.test("virtqueue takes what is added before the driver can see that a notification is wanted", () => {
+  const { queue, services, seen } = recorder();
+  const { dma } = services;
+  const event = queue.used + 4 + 8 * queue.size;
+  const store = dma.store.bind(dma);
+  let late = true;
+  dma.store = (at, value, width) => {
+    if (at === event && late) {
+      late = false;
+      queue.add([Uint8Array.of(2)], [1]);
+    }
+    store(at, value, width);
+  };
+  queue.add([Uint8Array.of(1)], [1]);
+  queue.notify();
+  assertEquals(seen.map(({ bytes }) => bytes), [[1], [2]]);
 });
 
 Deno.test("virtqueue skips empty buffers, wherever they point", () => {

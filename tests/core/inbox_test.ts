@@ -101,14 +101,15 @@ Deno.test("a rejection is delivered as an error and logged", async () => {
 });
 
 Deno.test("results of before a clear are dropped", async () => {
-  const { subject, delivered, arrivals } = inbox();
+  const { subject, delivered, arrivals, log } = inbox();
   const port = subject.port("disk");
   port.complete("done", 1, Promise.resolve("ok"));
+  port.complete("done", 3, Promise.reject(new Error("disk full")));
   port.post("input", 2, "x");
   subject.clear();
   await settle();
   subject.drain(0);
-  assertEquals([delivered, arrivals.count, subject.inFlight], [[], 0, 0]);
+  assertEquals([delivered, arrivals.count, subject.inFlight, log], [[], 0, 0, []]);
 });
 
 Deno.test("under the instruction clock a completion takes a fixed virtual time", () => {

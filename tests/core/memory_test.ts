@@ -40,6 +40,15 @@ for (const Buffer of [ArrayBuffer, SharedArrayBuffer]) {
     assertEquals(subject.load64(BASE + 8), 0xff1234 * 2 ** 32 + 0x89abcdef);
   });
 
+  Deno.test(`memory ${on} still counts loans of RAM itself as written when only private ones are forgotten`, () => {
+    const { subject, written } = memory();
+    const loan = subject.borrow(BASE + 0x1000, 16, "write");
+    subject.forgetPrivateLoans();
+    assertEquals(subject.lent, 1);
+    loan.done();
+    assertEquals([written, subject.collectDirty(), subject.lent], [["0x80001000+16"], [1], 0]);
+  });
+
   Deno.test(`memory ${on} refuses everything outside of RAM`, () => {
     const { subject } = memory();
     const last = BASE + SIZE;

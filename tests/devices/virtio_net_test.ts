@@ -237,6 +237,25 @@ Deno.test("virtio_net leaves to the guest what it takes undone, and finishes the
   assertEquals(cut.map((packet) => [packet.header.getUint8(0), packet.header.getUint8(1)]), new Array(4).fill([0, 0]));
 });
 
+Deno.test("virtio_net leaves segments of UDP to a guest that takes them by both versions of IP", async () => {
+  const frame = new Uint8Array(42 + 2000);
+  frame.set([0x08, 0x00, 0x45, 0], 12);
+  frame[23] = 17;
+  const packet: Packet = {
+    frame,
+    checksum: { start: 34, offset: 6 },
+    segmentation: { kind: "udp", size: 1000, headerLength: 42, ecn: false },
+  };
+  for (const [without, lengths] of [[[], [2042]], [[55], [1042, 1042]], [[54], [1042, 1042]]]) {
+    const { driver, net } = card();
+    driver.start({ without });
+    const buffers = offer(driver, 8, 3000);
+    net.arrive(packet);
+    await turn();
+    assertEquals(received(driver, buffers).map((packet) => packet.frame.length), lengths);
+  }
+});
+
 Deno.test("virtio_net tells the guest when the cable is plugged out and in", async () => {
   const { driver, net } = card();
   driver.start();

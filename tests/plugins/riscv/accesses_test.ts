@@ -72,7 +72,7 @@ Deno.test("accesses reach the next page from the first byte behind the page on, 
   for (const { base, call } of loops) {
     for (const [body, size] of bodies) {
       const source = `loop: ${call}\n${body.replaceAll("BASE", base)}; addi a4, a4, -1; bnez a4, loop; wfi\nf: ret`;
-      for (const beyond of [-2n, -1n, 0n, 1n, 2n]) {
+      for (const beyond of [0n, 1n]) {
         const registers = { a4: 60, [base]: PAGES[1] - BigInt(size) + beyond };
         const config = { threshold: 1, optimize: 4 };
         const guest = new Guest(source, { mode: "S", config, prepare: mapPages, registers });
